@@ -1,0 +1,239 @@
+"""Every error that tiffin raises on purpose.
+
+The tree, with the moment at which each is raised::
+
+    TiffinError
+    ├── DefinitionError (ValueError)        a declared object is wrong, found when it is built
+    │   └── DefinitionTypeError (TypeError)   ... because an argument has the wrong type
+    ├── ConfigError (ValueError)            feature_store.yaml is missing or wrong
+    ├── RepositoryError                     a file of the feature repository cannot be imported
+    ├── NotFoundError (KeyError)            a name is not in the registry; lists the nearest names
+    ├── RequestError (ValueError)           a feature reference or a request contradicts itself
+    │   └── NameCollisionError                ... two output columns would have one name
+    ├── InputError (ValueError)             a value, a column or an entity row that was handed in is wrong
+    │   └── TypeMismatchError (TypeError)     ... a value cannot be kept in the declared type
+    ├── SourceError                         a data source cannot be read: missing, corrupt, without a column
+    ├── UnsupportedError (NotImplementedError)  something the chosen backend cannot do
+    ├── RegistryError                       the registry cannot be read or written
+    │   ├── RegistryConflictError             ... somebody else applied first; plan again
+    │   └── RegistryVersionError              ... it was written by a newer tiffin
+    ├── StoreError                          an online or offline store failed
+    │   ├── StoreUnavailableError (ConnectionError)  ... it cannot be reached; retryable
+    │   └── StoreFullError (OSError)          ... the disk or the quota is full
+    ├── MaterializationError                a run ended before every view was loaded; says which were
+    └── BackendNotFoundError (ImportError)  a store type is unknown, or its extra is not installed
+
+A message says what failed, on which object and where; then what was found against what was allowed; ``hint`` says
+what to do next. Secrets never appear in a message or a ``repr``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TiffinError(Exception):
+    """Root of the tree: catch it to catch everything that tiffin raises on purpose.
+
+    Attributes:
+        message: what failed, in one sentence.
+        subject: the object that it is about, such as ``feature view driver_stats``.
+        location: ``file:line`` of the definition, when the error is about one.
+        hint: what to do next.
+        code: a short stable name for programs.
+        retryable: the same call may go through later.
+        http_status: the status that a server answers with.
+    """
+
+    code = "error"
+    retryable = False
+    http_status = 500
+
+    def __init__(self, message: str, *, subject: str = "", location: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.subject = subject
+        self.location = location
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The message, where it happened and the hint, each on a line of its own."""
+        where = f"\n  at {self.location}" if self.location else ""
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{self.message}{where}{hint}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the fields when an error crosses a process boundary."""
+        return (_rebuild, (type(self), self.message, self.subject, self.location, self.hint))
+
+    def to_dict(self) -> dict[str, str]:
+        """The fields, for ``--json`` and for servers."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "subject": self.subject,
+            "location": self.location,
+            "hint": self.hint,
+        }
+
+
+def _rebuild(cls: type[TiffinError], message: str, subject: str, location: str, hint: str) -> TiffinError:
+    return cls(message, subject=subject, location=location, hint=hint)
+
+
+class DefinitionError(TiffinError, ValueError):
+    """A declared object is wrong; raised when it is built, with the file and line of the declaration."""
+
+    code = "definition"
+    http_status = 422
+
+
+class DefinitionTypeError(DefinitionError, TypeError):
+    """An argument of a declared object has the wrong type."""
+
+    code = "definition_type"
+
+
+class ConfigError(TiffinError, ValueError):
+    """``feature_store.yaml`` is missing, cannot be parsed or holds a key or value that is not allowed."""
+
+    code = "config"
+
+
+class RepositoryError(TiffinError):
+    """A file of the feature repository cannot be imported; carries the user's own error as its cause."""
+
+    code = "repository"
+
+
+class NotFoundError(TiffinError, KeyError):
+    """A name is not there; the message lists the nearest names."""
+
+    code = "not_found"
+    http_status = 404
+
+    def __str__(self) -> str:
+        """Like the other errors; ``KeyError`` alone would print the ``repr`` of the message."""
+        return TiffinError.__str__(self)
+
+
+class RequestError(TiffinError, ValueError):
+    """A request contradicts itself or the definitions: a malformed reference, an empty list of features."""
+
+    code = "request"
+    http_status = 422
+
+
+class NameCollisionError(RequestError):
+    """Two columns of an answer would have the same name."""
+
+    code = "name_collision"
+
+
+class InputError(TiffinError, ValueError):
+    """A value, a column or a row that was handed in is wrong; names the row and the column."""
+
+    code = "input"
+    http_status = 422
+
+
+class TypeMismatchError(InputError, TypeError):
+    """A value cannot be kept, unchanged, in the declared type."""
+
+    code = "type_mismatch"
+
+
+class SourceError(TiffinError):
+    """A data source cannot be read: missing, empty where it may not be, corrupt, or without a column it should have."""
+
+    code = "source"
+    http_status = 422
+
+
+class UnsupportedError(TiffinError, NotImplementedError):
+    """The chosen backend, or this version of tiffin, cannot do what is asked; nothing was run."""
+
+    code = "unsupported"
+    http_status = 501
+
+
+class RegistryError(TiffinError):
+    """The registry cannot be read or written."""
+
+    code = "registry"
+
+
+class RegistryConflictError(RegistryError):
+    """The registry moved on since the plan was made; nothing was written."""
+
+    code = "registry_conflict"
+    retryable = True
+    http_status = 409
+
+
+class RegistryVersionError(RegistryError):
+    """The registry was written by a newer version of tiffin; nothing was touched."""
+
+    code = "registry_version"
+
+
+class StoreError(TiffinError):
+    """An online or offline store failed; names the store, never its credentials."""
+
+    code = "store"
+
+
+class StoreUnavailableError(StoreError, ConnectionError):
+    """A store cannot be reached, is locked or did not answer within its deadline."""
+
+    code = "store_unavailable"
+    retryable = True
+    http_status = 503
+
+
+class StoreFullError(StoreError, OSError):
+    """A store has no room left; what was written before stays, and running again converges."""
+
+    code = "store_full"
+    http_status = 507
+
+    def __str__(self) -> str:
+        """Like the other errors; ``OSError`` formats its own arguments."""
+        return TiffinError.__str__(self)
+
+
+class MaterializationError(TiffinError):
+    """A run ended before every view was loaded; says which views are done and which are not."""
+
+    code = "materialization"
+
+
+class BackendNotFoundError(TiffinError, ImportError):
+    """A backend type is unknown, or the package that it needs is not installed."""
+
+    code = "backend_not_found"
+
+
+def nearest(name: str, candidates: Iterable[str], *, limit: int = 3) -> str:
+    """A hint for a mistyped name.
+
+    Args:
+        name: what was asked for.
+        candidates: what exists.
+        limit: how many to list when nothing is close.
+
+    Returns:
+        ``did you mean a, b?``, or ``known: ...`` when nothing is close, or a sentence when nothing exists.
+
+    >>> nearest("conv_rat", ["conv_rate", "acc_rate"])
+    'did you mean conv_rate?'
+    """
+    known = sorted(set(candidates))
+    if not known:
+        return "there are none yet"
+    close = difflib.get_close_matches(name, known, n=limit, cutoff=0.6)
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"known: {', '.join(known[:20])}{more}"
