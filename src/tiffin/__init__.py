@@ -1,0 +1,66 @@
+"""A feature store: define a feature once, use the same values in training and in serving.
+
+The public names are loaded when they are first used, so that ``import tiffin`` stays fast.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+#: Public name to the module that defines it.
+_PUBLIC = {
+    "CsvFormat": "tiffin.definitions",
+    "DataSource": "tiffin.definitions",
+    "Entity": "tiffin.definitions",
+    "FeatureService": "tiffin.definitions",
+    "FeatureStore": "tiffin.store",
+    "FeatureView": "tiffin.definitions",
+    "Field": "tiffin.definitions",
+    "FileSource": "tiffin.definitions",
+    "ManualClock": "tiffin.time",
+    "ParquetFormat": "tiffin.definitions",
+    "Project": "tiffin.definitions",
+    "PushSource": "tiffin.definitions",
+    "RepoConfig": "tiffin.config",
+    "RequestSource": "tiffin.definitions",
+    "SystemClock": "tiffin.time",
+    "TiffinError": "tiffin.errors",
+    "ValueType": "tiffin.types",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+if TYPE_CHECKING:
+    from tiffin.config import RepoConfig as RepoConfig
+    from tiffin.definitions import CsvFormat as CsvFormat
+    from tiffin.definitions import DataSource as DataSource
+    from tiffin.definitions import Entity as Entity
+    from tiffin.definitions import FeatureService as FeatureService
+    from tiffin.definitions import FeatureView as FeatureView
+    from tiffin.definitions import Field as Field
+    from tiffin.definitions import FileSource as FileSource
+    from tiffin.definitions import ParquetFormat as ParquetFormat
+    from tiffin.definitions import Project as Project
+    from tiffin.definitions import PushSource as PushSource
+    from tiffin.definitions import RequestSource as RequestSource
+    from tiffin.errors import TiffinError as TiffinError
+    from tiffin.store import FeatureStore as FeatureStore
+    from tiffin.time import ManualClock as ManualClock
+    from tiffin.time import SystemClock as SystemClock
+    from tiffin.types import ValueType as ValueType
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'tiffin' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,169 @@
+"""The contract of an online store: keys, order stamps and bytes, never feature types."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class OnlineCapabilities:
+    """What a store can do, as data; the docs' table is made from it.
+
+    Attributes:
+        name: the short name in ``feature_store.yaml``.
+        durable: written rows survive the end of the process.
+        multi_process: several processes may use it at once.
+        native_async: ``read_async`` does not occupy a thread.
+        atomic_compare: the order stamp is compared inside the store (WR-1).
+        link: where the vendor documents the limits that it relies on.
+    """
+
+    name: str
+    durable: bool
+    multi_process: bool
+    native_async: bool
+    atomic_compare: bool = True
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """The keys that are wanted from one table; repeated keys are allowed."""
+
+    table: str
+    keys: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBatch:
+    """Rows for one table; ``keys[i]`` belongs to ``rows[i]``.
+
+    A row's bytes order it among the rows of its key: the greater bytes are the newer fact (``tiffin.online.rows``).
+    """
+
+    table: str
+    keys: Sequence[bytes]
+    rows: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What became of a batch, counted in rows; ``written + stale == len(batch.rows)``."""
+
+    written: int
+    stale: int
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """A table of the store, for audits.
+
+    Attributes:
+        table: its name.
+        rows: how many keys it holds, tombstones included.
+        size_bytes: keys and rows together, ``None`` when the store cannot tell.
+    """
+
+    table: str
+    rows: int
+    size_bytes: int | None = None
+
+
+class OnlineStore(ABC):
+    """Keeps the newest row of every key of every table.
+
+    One object is used by many threads at once. A table's name is any text without NUL; the store quotes it. Every
+    vendor error is wrapped once, here, in a ``StoreError`` that names the store and not its secrets.
+
+    Guarantees:
+        WR-1: of two rows of a key the one with the greater bytes stays, compared inside the store.
+        WR-2: writing a row again, in any order or split, leaves the same bytes.
+        WR-3: a reader sees a whole row, never parts of two.
+        WR-7: ``write`` returns only when the batch is durable; when it raises, running it again converges.
+    """
+
+    capabilities: ClassVar[OnlineCapabilities]
+
+    @abstractmethod
+    def ensure(self, tables: Sequence[str]) -> None:
+        """Create the tables that are not there; called by ``apply`` and before the first write."""
+
+    @abstractmethod
+    def drop(self, tables: Sequence[str]) -> None:
+        """Remove tables with their rows and cursors; a table that is not there is no error."""
+
+    @abstractmethod
+    def tables(self, prefix: str = "") -> list[TableInfo]:
+        """The tables whose name starts with ``prefix``, sorted by name."""
+
+    @abstractmethod
+    def write(self, batch: WriteBatch) -> WriteResult:
+        """Write rows, each only when it is newer than what is there. A key may come several times in a batch.
+
+        Raises:
+            StoreError: the table was never ensured.
+            StoreUnavailableError: the store cannot be reached in time.
+            StoreFullError: there is no room; rows written before stay.
+        """
+
+    @abstractmethod
+    def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """The rows of many keys of many tables, in one round trip where the store allows it.
+
+        Returns:
+            For each request a list as long as its keys; ``None`` where there is no row. Tombstones come back as rows.
+
+        Raises:
+            StoreError: a table was never ensured.
+        """
+
+    async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """Like ``read``; a store without native async uses a thread."""
+        return await asyncio.to_thread(self.read, requests)
+
+    async def write_async(self, batch: WriteBatch) -> WriteResult:
+        """Like ``write``; a store without native async uses a thread."""
+        return await asyncio.to_thread(self.write, batch)
+
+    @abstractmethod
+    def scan(self, table: str, *, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
+        """Up to ``limit`` pairs of key and row, by rising key, with keys greater than ``after``; for audits."""
+
+    @abstractmethod
+    def delete(self, table: str, keys: Sequence[bytes]) -> int:
+        """Remove rows outright and return how many there were. Deletes that must outlast replays are tombstones."""
+
+    @abstractmethod
+    def get_cursor(self, table: str) -> bytes | None:
+        """What ``put_cursor`` kept last for a table."""
+
+    @abstractmethod
+    def put_cursor(self, table: str, cursor: bytes) -> None:
+        """Keep a table's materialization cursor, durably (MAT-2)."""
+
+    def close(self) -> None:
+        """Let go of connections; the object is not used afterwards."""
+
+    def scan_all(self, table: str) -> Iterator[tuple[bytes, bytes]]:
+        """Every pair of key and row of a table, page by page."""
+        after: bytes | None = None
+        while page := self.scan(table, after=after):
+            yield from page
+            after = page[-1][0]
+
+
+@dataclass(frozen=True)
+class OnlineLocation:
+    """What a store is built with, besides its own options.
+
+    Attributes:
+        project: the project; a store that is shared must keep projects apart by the table names that it is given.
+        base_path: the folder that relative paths are relative to.
+    """
+
+    project: str
+    base_path: str = field(default=".")

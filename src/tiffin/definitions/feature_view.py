@@ -1,0 +1,251 @@
+"""Feature views: features of one or several entities, with the source that their facts come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from tiffin.definitions.base import Definition
+from tiffin.definitions.entity import Entity, check_entities
+from tiffin.definitions.field import Field, check_fields
+from tiffin.definitions.projection import Projection
+from tiffin.definitions.sources import DataSource, PushSource
+from tiffin.errors import DefinitionTypeError, NotFoundError, nearest
+from tiffin.time import duration_us
+from tiffin.types import KEY_TYPES, FeatureType
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView(Definition):
+    """Features of one or several entities.
+
+    Args:
+        source: where the facts come from; a ``PushSource`` when they are pushed.
+        schema: the features, and the join keys whose type is to be declared; read from the source at ``apply`` when
+            left out.
+        entities: what the features describe; none for features that depend on time alone.
+        ttl: how long after its event time a fact may be used; no limit when ``None`` or zero.
+        online: whether ``materialize`` loads it.
+        offline: whether pushed facts are also kept offline.
+        sink_source, mode, org, enable_validation, version, enabled: as in Feast.
+
+    Raises:
+        DefinitionError: with the file and line of the declaration.
+
+    >>> from tiffin.definitions.sources import FileSource
+    >>> from tiffin.types import Float32
+    >>> stats = FileSource(path="stats.parquet", timestamp_field="ts")
+    >>> driver = Entity(name="driver", join_keys=["driver_id"])
+    >>> view = FeatureView(name="driver_stats", entities=[driver], source=stats,
+    ...                    schema=[Field(name="conv_rate", dtype=Float32)], ttl=timedelta(days=1))
+    >>> view.join_keys, view.feature_names
+    (('driver_id',), ('conv_rate',))
+    """
+
+    kind: ClassVar[str] = "feature view"
+    forbidden_in_name: ClassVar[str] = "@:"
+
+    source: DataSource | None = None
+    sink_source: DataSource | None = None
+    schema: Sequence[Field] | None = None
+    entities: Sequence[Entity] | None = None
+    ttl: timedelta | None = timedelta(0)
+    online: bool = True
+    offline: bool = False
+    org: str = ""
+    mode: str | None = None
+    enable_validation: bool = False
+    version: str = "latest"
+    enabled: bool = True
+    projection: Projection = field(default=Projection(), repr=False)
+
+    __hash__ = Definition.__hash__
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set("entities", check_entities(self, self.entities))
+        self._set("ttl", self._duration("ttl", self.ttl))
+        if self.source is None:
+            raise self.error(f"{self.subject} has no source", hint="pass source=FileSource(path=...)")
+        self.check_type("source", self.source, DataSource)
+        for argument in ("online", "offline", "enable_validation", "enabled"):
+            self.check_type(argument, getattr(self, argument), bool)
+        if self.schema is not None:
+            self._set("schema", check_fields(self, "schema", self.schema))
+            self._check_schema()
+
+    def _check_schema(self) -> None:
+        assert self.schema is not None
+        by_key = {entity.join_key: entity for entity in self.entity_list}
+        mapping = self.source.mapping if self.source is not None else {}
+        for item in self.schema:
+            if item.name in mapping and mapping[item.name] != item.name:
+                hint = f"name the field {mapping[item.name]!r}"
+                raise self.error(f"{self.subject}: field {item.name!r} is renamed by the source", hint=hint)
+            entity = by_key.get(item.name)
+            if entity is None:
+                continue
+            if item.dtype not in KEY_TYPES:
+                raise DefinitionTypeError(
+                    f"{self.subject}: {item.dtype!r} cannot be the type of the join key {item.name!r}",
+                    subject=self.subject,
+                    location=self.location,
+                    hint=f"keys may be {', '.join(repr(t) for t in KEY_TYPES)}",
+                )
+            if entity.key_type is not None and entity.key_type != item.dtype:
+                raise self.error(
+                    f"{self.subject} declares {item.name!r} as {item.dtype!r}, "
+                    f"but {entity.subject} declares it as {entity.key_type!r}"
+                )
+
+    @property
+    def entity_list(self) -> tuple[Entity, ...]:
+        """The entities; never ``None``."""
+        return tuple(self.entities or ())
+
+    @property
+    def join_keys(self) -> tuple[str, ...]:
+        """The key columns, in the order of the entities."""
+        return tuple(entity.join_key for entity in self.entity_list)
+
+    @property
+    def features(self) -> tuple[Field, ...]:
+        """The fields that are features: the schema without the join keys; empty until the schema is known."""
+        return tuple(item for item in self.schema or () if item.name not in self.join_keys)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of the features, in schema order."""
+        return tuple(item.name for item in self.features)
+
+    @property
+    def entity_columns(self) -> tuple[Field, ...]:
+        """The fields of the schema that are join keys."""
+        return tuple(item for item in self.schema or () if item.name in self.join_keys)
+
+    @property
+    def key_types(self) -> tuple[FeatureType | None, ...]:
+        """The types of the join keys, from the schema or the entities; ``None`` where only the source knows."""
+        declared = {item.name: item.dtype for item in self.entity_columns}
+        return tuple(declared.get(entity.join_key, entity.key_type) for entity in self.entity_list)
+
+    @property
+    def ttl_us(self) -> int | None:
+        """The ttl in microseconds; ``None`` for no limit."""
+        return None if self.ttl is None else duration_us(self.ttl)
+
+    @property
+    def batch_source(self) -> DataSource | None:
+        """Where history is read from; ``None`` when facts are only pushed."""
+        return self.source.batch_source if isinstance(self.source, PushSource) else self.source
+
+    @property
+    def stream_source(self) -> DataSource | None:
+        """The source that facts are pushed to, if any."""
+        return self.source if isinstance(self.source, PushSource) else None
+
+    @property
+    def name_to_use(self) -> str:
+        """The name in full feature names: the alias, else the name."""
+        return self.projection.alias or self.name
+
+    @property
+    def selected(self) -> tuple[Field, ...]:
+        """The features that the projection keeps, in its order."""
+        if self.projection.features is None:
+            return self.features
+        by_name = {item.name: item for item in self.features}
+        return tuple(by_name[name] for name in self.projection.features if name in by_name)
+
+    def feature(self, name: str) -> Field:
+        """One feature by name.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        for item in self.features:
+            if item.name == name:
+                return item
+        raise NotFoundError(
+            f"{self.subject} has no feature {name!r}",
+            subject=self.subject,
+            location=self.location,
+            hint=nearest(name, self.feature_names),
+        )
+
+    def with_name(self, name: str) -> FeatureView:
+        """The same view under another name, so that it can be used twice in one request (PIT-11)."""
+        return replace(self, projection=replace(self.projection, alias=name))
+
+    def with_join_key_map(self, join_key_map: Mapping[str, str]) -> FeatureView:
+        """The same view with its keys read from other columns of the entity rows (PIT-11).
+
+        Raises:
+            DefinitionError: a key of the map is not a join key of the view.
+        """
+        for key in self._string_map("join_key_map", join_key_map):
+            if key not in self.join_keys:
+                raise self.error(f"{self.subject} has no join key {key!r}", hint=nearest(key, self.join_keys))
+        return replace(self, projection=replace(self.projection, join_key_map=dict(join_key_map)))
+
+    def with_projection(self, projection: Projection) -> FeatureView:
+        """The same view, used in the given way."""
+        return replace(self, projection=projection)
+
+    def __getitem__(self, names: list[str]) -> FeatureView:
+        """The same view with some of its features: ``view[["a", "b"]]``."""
+        if not isinstance(names, list):
+            raise DefinitionTypeError(
+                f"{self.subject}[...] takes a list of feature names, not {names!r}", hint=f"write view[[{names!r}]]"
+            )
+        if self.schema is not None:
+            for name in names:
+                self.feature(name)
+        return replace(self, projection=replace(self.projection, features=tuple(names)))
+
+    def to_spec(self) -> dict[str, Any]:
+        """JSON-ready data; the source and the entities are named."""
+        assert self.source is not None
+        spec = self._common_spec() | {"source": self.source.name, "entities": [e.name for e in self.entity_list]}
+        if self.sink_source is not None:
+            spec["sink_source"] = self.sink_source.name
+        if self.schema is not None:
+            spec["schema"] = [item.to_spec() for item in self.schema]
+        if self.ttl_us is not None:
+            spec["ttl_us"] = self.ttl_us
+        for argument, default in _OPTIONS.items():
+            if getattr(self, argument) != default:
+                spec[argument] = getattr(self, argument)
+        return spec
+
+    @classmethod
+    def from_spec(
+        cls, spec: dict[str, Any], sources: Mapping[str, DataSource], entities: Mapping[str, Entity]
+    ) -> FeatureView:
+        """Build it again from ``to_spec``'s data and the objects that it names."""
+        spec = dict(spec)
+        schema = spec.pop("schema", None)
+        location = spec.get("location", "")
+        sink = spec.pop("sink_source", None)
+        return cls(
+            source=sources[spec.pop("source")],
+            sink_source=None if sink is None else sources[sink],
+            entities=[entities[name] for name in spec.pop("entities")],
+            ttl=timedelta(microseconds=spec.pop("ttl_us", 0)),
+            schema=None if schema is None else [Field.from_spec(item, location) for item in schema],
+            **spec,
+        )
+
+
+#: Plain arguments and their defaults; only what differs is written to the registry.
+_OPTIONS: dict[str, Any] = {
+    "online": True,
+    "offline": False,
+    "org": "",
+    "mode": None,
+    "enable_validation": False,
+    "version": "latest",
+    "enabled": True,
+}

@@ -1,0 +1,192 @@
+"""A snapshot: all definitions of a project at one version, immutable, with a content hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
+from tiffin.definitions.sources import source_from_spec
+from tiffin.errors import NotFoundError, nearest
+
+#: Kinds in the order in which they are built: each names only earlier ones.
+KINDS = ("project", "entity", "data source", "feature view", "feature service")
+
+
+@dataclass(frozen=True)
+class ViewStorage:
+    """Where and how a view's rows are kept online, as far as readers of older and newer versions must agree on it.
+
+    Attributes:
+        version: 1, 2, ...; rises when the schema, the keys or the source change.
+        table: the online table; a new one when the meaning of stored rows changes (DEF-4).
+        layouts: for each row layout that the table may hold, the names and types of its columns, in order. A row
+            names its layout by position, so that rows written before a feature was added stay readable.
+    """
+
+    version: int
+    table: str
+    layouts: tuple[tuple[tuple[str, str], ...], ...]
+
+    def to_spec(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        layouts = [[list(column) for column in layout] for layout in self.layouts]
+        return {"version": self.version, "table": self.table, "layouts": layouts}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> ViewStorage:
+        """Build it again from ``to_spec``'s data."""
+        layouts = tuple(tuple((name, dtype) for name, dtype in layout) for layout in spec["layouts"])
+        return cls(spec["version"], spec["table"], layouts)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object in a snapshot, as data.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        name: unique among its kind.
+        spec: what ``Definition.to_spec`` gave.
+        storage: for a feature view, where its rows are kept.
+    """
+
+    kind: str
+    name: str
+    spec: Mapping[str, Any]
+    storage: ViewStorage | None = None
+
+    @cached_property
+    def document(self) -> str:
+        """Canonical JSON: the same value always gives the same text."""
+        data: dict[str, Any] = {"kind": self.kind, "spec": self.spec}
+        if self.storage is not None:
+            data["storage"] = self.storage.to_spec()
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of the document."""
+        return hashlib.blake2b(self.document.encode(), digest_size=16).hexdigest()
+
+    @classmethod
+    def from_document(cls, document: str) -> Entry:
+        """Build it again from its document."""
+        data = json.loads(document)
+        storage = ViewStorage.from_spec(data["storage"]) if "storage" in data else None
+        return cls(data["kind"], data["spec"]["name"], data["spec"], storage)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All definitions of a project at one version.
+
+    The typed objects (``views``, ``entities``, ...) are built from the entries when they are first asked for, and
+    each entry only once.
+    """
+
+    project: str
+    version: int = 0
+    entries: tuple[Entry, ...] = ()
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of the content; independent of the version and of the order of the entries."""
+        lines = sorted(f"{e.kind}\0{e.name}\0{e.digest}" for e in self.entries)
+        return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def by_key(self) -> Mapping[tuple[str, str], Entry]:
+        """(kind, name) to entry."""
+        return {(entry.kind, entry.name): entry for entry in self.entries}
+
+    def at_version(self, version: int) -> Snapshot:
+        """The same content under another version number."""
+        return replace(self, version=version)
+
+    def names(self, kind: str) -> list[str]:
+        """The names of the objects of a kind, sorted."""
+        return sorted(entry.name for entry in self.entries if entry.kind == kind)
+
+    @cached_property
+    def sources(self) -> Mapping[str, DataSource]:
+        """Name to source."""
+        built: dict[str, DataSource] = {}
+        specs = {entry.name: dict(entry.spec) for entry in self.entries if entry.kind == "data source"}
+        for name in sorted(specs, key=lambda n: (bool(specs[n].get("batch_source")), n)):
+            built[name] = source_from_spec(specs[name], built)
+        return built
+
+    @cached_property
+    def entities(self) -> Mapping[str, Entity]:
+        """Name to entity."""
+        return {e.name: Entity.from_spec(dict(e.spec)) for e in self.entries if e.kind == "entity"}
+
+    @cached_property
+    def services(self) -> Mapping[str, FeatureService]:
+        """Name to feature service."""
+        return {e.name: FeatureService.from_spec(e.spec) for e in self.entries if e.kind == "feature service"}
+
+    @property
+    def views(self) -> Mapping[str, FeatureView]:
+        """Name to feature view; building all of them, so for lists and not for requests."""
+        return {name: self.view(name) for name in self.names("feature view")}
+
+    @cached_property
+    def project_definition(self) -> Project:
+        """The project's own words about itself."""
+        entry = self.by_key.get(("project", self.project))
+        return Project.from_spec(entry.spec) if entry is not None else Project(name=self.project, location="registry")
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """One entry.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        found = self.by_key.get((kind, name))
+        if found is None:
+            hint = nearest(name, self.names(kind))
+            if not self.entries:
+                hint = "nothing has been applied to this project yet: run `tiffin apply`"
+            subject = f"{kind} {name}"
+            raise NotFoundError(f"there is no {kind} {name!r} in project {self.project!r}", subject=subject, hint=hint)
+        return found
+
+    def view(self, name: str) -> FeatureView:
+        """One feature view.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        built: FeatureView | None = self._cache.get(name)
+        if built is None:
+            entry = self.entry("feature view", name)
+            built = self._cache[name] = FeatureView.from_spec(dict(entry.spec), self.sources, self.entities)
+        return built
+
+    def storage(self, name: str) -> ViewStorage:
+        """Where a feature view's rows are kept online."""
+        storage = self.entry("feature view", name).storage
+        assert storage is not None, f"feature view {name} has no storage"
+        return storage
+
+    def service(self, name: str) -> FeatureService:
+        """One feature service.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        self.entry("feature service", name)
+        return self.services[name]
+
+
+def entry_of(definition: Definition, storage: ViewStorage | None = None) -> Entry:
+    """The entry that holds a definition."""
+    kind = "data source" if isinstance(definition, DataSource) else definition.kind
+    return Entry(kind, definition.name, definition.to_spec(), storage)
