@@ -227,7 +227,7 @@ def nearest(name: str, candidates: Iterable[str], *, limit: int = 3) -> str:
         ``did you mean a, b?``, or ``known: ...`` when nothing is close, or a sentence when nothing exists.
 
     >>> nearest("conv_rat", ["conv_rate", "acc_rate"])
-    'did you mean conv_rate?'
+    'did you mean conv_rate, acc_rate?'
     """
     known = sorted(set(candidates))
     if not known:

@@ -46,7 +46,8 @@ class Definition:
             self._set("location", _caller())
         self.check_type("name", self.name, str)
         if not self.name.strip() or any(sign in self.name for sign in self.forbidden_in_name):
-            hint = f"a name has at least one character{self.forbidden_in_name and ' and none of ' + self.forbidden_in_name}"
+            none_of = f" and none of {self.forbidden_in_name}" if self.forbidden_in_name else ""
+            hint = f"a name has at least one character{none_of}"
             raise self.error(f"{self.kind} has the name {self.name!r}, which is not allowed", hint=hint)
         self._set("description", self.description or "")
         self._set("owner", self.owner or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
@@ -17,7 +17,7 @@ class ViewUse:
     """One view in a service: its name and how it is used."""
 
     view: str
-    projection: Projection = Projection()
+    projection: Projection = field(default_factory=Projection)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ class FeatureView(Definition):
     enable_validation: bool = False
     version: str = "latest"
     enabled: bool = True
-    projection: Projection = field(default=Projection(), repr=False)
+    projection: Projection = field(default_factory=Projection, repr=False)
 
     __hash__ = Definition.__hash__
 

@@ -1,0 +1,1 @@
+"""From a request to a plan, purely: no I/O, no clock, no threads."""
