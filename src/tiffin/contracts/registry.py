@@ -104,5 +104,5 @@ class RegistryStore(ABC):
     def forget(self, project: str) -> None:
         """Remove a project with its log and its runs; other projects stay as they are."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a store may have nothing to let go of
         """Let go of connections; the object is not used afterwards."""

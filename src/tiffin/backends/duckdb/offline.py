@@ -1,0 +1,178 @@
+"""The embedded offline engine: DuckDB reads the files, numpy finds the facts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import duckdb
+
+from tiffin.backends.duckdb.asof import AsofJoin, Facts
+from tiffin.backends.duckdb.config import DuckDBOptions
+from tiffin.backends.duckdb.load import newest_facts
+from tiffin.backends.duckdb.relation import Relation, fingerprints, first_line, local_files, open_relation, quote
+from tiffin.backends.duckdb.spine import KeyedSpine
+from tiffin.contracts.offline import JoinedView, OfflineCapabilities, OfflineEngine
+from tiffin.definitions import DataSource
+from tiffin.errors import InputError, SourceError
+from tiffin.planning.materialization import LoadPlan
+from tiffin.planning.retrieval import TIME_COLUMN, FactColumns, RangePlan, RetrievalPlan, ViewJoin
+from tiffin.sql.asof import SqlFacts, compile_retrieval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class DuckDBEngine(OfflineEngine):
+    """Point-in-time joins over Parquet and CSV files, in this process.
+
+    One object serves many threads; each call works on a cursor of its own.
+    """
+
+    capabilities: ClassVar[OfflineCapabilities] = OfflineCapabilities(
+        name="duckdb", formats=("parquet", "csv"), entity_sql=True, spills=True
+    )
+
+    def __init__(self, options: DuckDBOptions, base_path: str) -> None:
+        self._options = options
+        self._base_path = base_path
+        self._lock = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        #: Files whose event times are known to have no nulls, with their fingerprints.
+        self._complete: dict[tuple[str, str], str] = {}
+
+    @classmethod
+    def from_config(cls, options: Mapping[str, object], base_path: str) -> DuckDBEngine:
+        """Build the engine from the ``offline_store`` section.
+
+        Raises:
+            ConfigError: an option is unknown or has a wrong value.
+        """
+        return cls(DuckDBOptions.from_mapping(options), base_path)
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._connection is None:
+                self._connection = duckdb.connect(config=self._options.duckdb_settings())
+                self._connection.execute("SET TimeZone = 'UTC'")
+                self._connection.execute("SET preserve_insertion_order = false")
+            cursor = self._connection.cursor()
+        cursor.execute("SET TimeZone = 'UTC'")
+        return cursor
+
+    def close(self) -> None:
+        """Let go of the database in memory."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def schema(self, source: DataSource) -> Mapping[str, pa.DataType]:
+        """The columns of the files with their Arrow types."""
+        return open_relation(self._cursor(), source, self._base_path, addressed=False).schema
+
+    def fingerprint(self, source: DataSource) -> Mapping[str, str]:
+        """File to size and time of the last change."""
+        return fingerprints(local_files(source, self._base_path))
+
+    def query(self, sql: str) -> pa.Table:
+        """The rows of a query, which may read files by ``read_parquet('...')`` or just ``'file.parquet'``."""
+        try:
+            return self._cursor().sql(sql).to_arrow_table()
+        except (duckdb.Error, AttributeError) as error:
+            hint = "the entity rows must come from one SELECT statement in DuckDB's SQL"
+            raise InputError(f"the SQL of the entity rows fails: {first_line(error)}", hint=hint) from error
+
+    def join(self, plan: RetrievalPlan, spine: pa.Table) -> Iterator[JoinedView]:
+        """The views of a plan, one at a time, which keeps memory to that of one view."""
+        keyed: dict[tuple[str, ...], KeyedSpine] = {}
+        for view in plan.views:
+            columns = tuple(key.entity_column for key in view.keys)
+            if columns not in keyed:
+                keyed[columns] = KeyedSpine(spine, TIME_COLUMN, columns)
+            before = self.fingerprint(view.facts.source)
+            facts = self._facts(view.facts)
+            joined = AsofJoin(facts, view, keyed[columns], only_known=plan.only_known).run()
+            self._check_unchanged(facts.relation, before)
+            yield joined
+
+    def spine(self, plan: RangePlan) -> pa.Table:
+        """The distinct keys and event times of the facts between two moments."""
+        facts = self._facts(plan.view.facts)
+        keys = [f"{facts.key(key)} AS {quote(key.entity_column)}" for key in plan.view.keys]
+        not_null = "".join(f" AND {facts.key(key)} IS NOT NULL" for key in plan.view.keys)
+        bounds = f"{facts.event.bound('>=', plan.start_us)} AND {facts.event.bound('<=', plan.end_us)}"
+        selected = ", ".join([*keys, f"make_timestamptz({facts.event.us}) AS event_timestamp"])
+        return facts.read(
+            f"SELECT DISTINCT {selected} FROM {facts.relation.sql} f WHERE {bounds}{not_null} ORDER BY ALL"
+        )
+
+    def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
+        """The newest facts per key, in batches."""
+        return newest_facts(self._facts(plan.facts), plan)
+
+    def to_sql(self, plan: RetrievalPlan) -> str:
+        """The plan as one query over a table ``entity_df``, for DuckDB."""
+        return compile_retrieval(plan, [self._sql_facts(view) for view in plan.views])
+
+    def explain(self, plan: RetrievalPlan) -> str:
+        """What is read and in which order, then the query that gives the same values."""
+        lines = []
+        for view in plan.views:
+            files = local_files(view.facts.source, self._base_path)
+            size = sum(int(print_.split(":")[0]) for print_ in fingerprints(files).values())
+            mode = "known by the entity time" if plan.only_known and view.facts.known_column else "any known time"
+            lines.append(
+                f"{view.name}: {len(files)} file(s), {size / 1e6:.1f} MB of {view.facts.source.name}; "
+                f"newest fact per ({', '.join(k.entity_column for k in view.keys) or 'all rows'}) "
+                f"by ({view.facts.event_column}{', ' + view.facts.known_column if view.facts.known_column else ''}), "
+                f"{mode}; {len(view.features)} of {len(view.facts.payload)} features"
+            )
+        return "\n".join([*lines, "", self.to_sql(plan)])
+
+    def _sql_facts(self, view: ViewJoin) -> SqlFacts:
+        cursor = self._cursor()
+        relation = open_relation(cursor, view.facts.source, self._base_path, addressed=False)
+        facts = Facts.open(cursor, relation, view.facts)
+        return SqlFacts(
+            relation=relation.sql,
+            event_us=facts.event.us,
+            known_us=facts.known_us,
+            keys=[facts.key(key) for key in view.keys],
+            features={column.name: facts.feature(column) for column in view.features},
+        )
+
+    def _facts(self, columns: FactColumns) -> Facts:
+        cursor = self._cursor()
+        relation = open_relation(cursor, columns.source, self._base_path)
+        facts = Facts.open(cursor, relation, columns)
+        self._check_complete(facts)
+        return facts
+
+    def _check_complete(self, facts: Facts) -> None:
+        """Refuse a source with null event times; files are looked at once."""
+        prints = fingerprints(facts.relation.files)
+        column = facts.columns.event_column
+        if all(self._complete.get((file, column)) == print_ for file, print_ in prints.items()):
+            return
+        nulls = facts.read(f"SELECT count(*) - count({facts.event.sql}) AS n FROM {facts.relation.sql} f")["n"][
+            0
+        ].as_py()
+        if nulls:
+            raise SourceError(
+                f"{facts.relation.subject}: {nulls} row(s) have no time in {column!r}",
+                subject=facts.relation.subject,
+                location=facts.relation.location,
+                hint="every fact needs an event time; remove those rows or give them one",
+            )
+        self._complete.update({(file, column): print_ for file, print_ in prints.items()})
+
+    def _check_unchanged(self, relation: Relation, before: Mapping[str, str]) -> None:
+        if dict(before) != fingerprints(relation.files):
+            raise SourceError(
+                f"{relation.subject} changed while it was read",
+                subject=relation.subject,
+                location=relation.location,
+                hint="run it again; replace files by renaming, not by writing into them",
+            )

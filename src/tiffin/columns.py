@@ -1,0 +1,88 @@
+"""Arrow columns as numpy arrays, without a copy where Arrow has none of its own, and without pandas.
+
+``pyarrow.Array.to_numpy`` imports pandas, which costs a second or two in a fresh process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def numpy_values(column: pa.Array | pa.ChunkedArray, dtype: Any = np.int64) -> NDArray[Any]:
+    """The values of a fixed-width column; what stands under a null is undefined.
+
+    Args:
+        column: integers, floats or times, not booleans.
+        dtype: the numpy type of the buffer; it must have the column's width.
+
+    Returns:
+        (n,) read-only view of the column's memory; a copy only when the column has several chunks.
+    """
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        if column.num_chunks != 1:
+            parts = [numpy_values(chunk, dtype) for chunk in column.chunks]
+            return np.concatenate(parts) if parts else np.empty(0, dtype)
+        column = column.chunk(0)
+    buffer = column.buffers()[1]
+    if buffer is None or len(column) == 0:
+        return np.zeros(len(column), dtype)
+    return np.frombuffer(buffer, dtype)[column.offset : column.offset + len(column)]
+
+
+def valid_mask(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    """(n,) whether each value is there, not null."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        parts = [valid_mask(chunk) for chunk in column.chunks]
+        return np.concatenate(parts) if parts else np.empty(0, np.bool_)
+    buffer = column.buffers()[0]
+    if buffer is None or column.null_count == 0:
+        return np.ones(len(column), np.bool_)
+    bits = np.unpackbits(np.frombuffer(buffer, np.uint8), bitorder="little")
+    return bits[column.offset : column.offset + len(column)].astype(np.bool_)
+
+
+def single_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The column as one array."""
+    import pyarrow as pa
+
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def arrow_column(values: NDArray[Any], type_: pa.DataType | None = None) -> pa.Array:
+    """The memory of an int64, int32 or float64 array as an Arrow column without nulls.
+
+    Args:
+        values: (n,) contiguous or not; copied only when not.
+        type_: the Arrow type of the same width; found from the dtype when left out.
+    """
+    import pyarrow as pa
+
+    values = np.ascontiguousarray(values)
+    found = type_ if type_ is not None else pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(found, len(values), [None, pa.py_buffer(values)])
+
+
+def nullable_column(values: NDArray[Any], valid: NDArray[np.bool_], type_: pa.DataType | None = None) -> pa.Array:
+    """Like ``arrow_column``, null where ``valid`` is false."""
+    import pyarrow as pa
+
+    if valid.all():
+        return arrow_column(values, type_)
+    values = np.ascontiguousarray(values)
+    found = type_ if type_ is not None else pa.from_numpy_dtype(values.dtype)
+    bits = np.packbits(valid, bitorder="little")
+    return pa.Array.from_buffers(found, len(values), [pa.py_buffer(bits), pa.py_buffer(values)])

@@ -1,0 +1,129 @@
+"""The contract of an offline engine: point-in-time joins and the newest facts, over sources, as Arrow."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tiffin.definitions import DataSource
+    from tiffin.planning.materialization import LoadPlan
+    from tiffin.planning.retrieval import RangePlan, RetrievalPlan
+
+
+@dataclass(frozen=True)
+class OfflineCapabilities:
+    """What an engine can do, as data.
+
+    Attributes:
+        name: the short name in ``feature_store.yaml``.
+        formats: the file formats and tables that it reads.
+        entity_sql: entity rows may be given as a SQL query.
+        spills: a join larger than memory goes through.
+    """
+
+    name: str
+    formats: tuple[str, ...]
+    entity_sql: bool
+    spills: bool
+
+
+@dataclass(frozen=True)
+class ViewReport:
+    """What became of one view's cells, counted in entity rows; ``matched + expired + missing == rows``.
+
+    Attributes:
+        view: the name under which the view was used.
+        rows: entity rows.
+        matched: rows that got a fact.
+        expired: rows whose newest fact is older than the ttl.
+        missing: rows without any fact at their time, null keys included.
+        ties: matched rows whose fact has a rival with the same times and another payload (PIT-4).
+        known_later: matched rows whose fact became known only after the entity time.
+    """
+
+    view: str
+    rows: int
+    matched: int
+    expired: int
+    missing: int
+    ties: int
+    known_later: int
+
+
+@dataclass(frozen=True)
+class JoinedView:
+    """The features of one view for every entity row.
+
+    Attributes:
+        features: a table with one row per entity row, in their order, and one column per wanted feature.
+        report: the counts.
+    """
+
+    features: pa.Table
+    report: ViewReport
+
+
+class OfflineEngine(ABC):
+    """Computes over sources what plans say.
+
+    Guarantees:
+        PIT-1 to PIT-5 and TYP-1, TYP-2 for everything it returns. What it cannot do is refused with an
+        ``UnsupportedError`` before anything runs. It never changes a source while reading.
+    """
+
+    capabilities: ClassVar[OfflineCapabilities]
+
+    @abstractmethod
+    def schema(self, source: DataSource) -> Mapping[str, pa.DataType]:
+        """The columns of a source under their own names, before any renaming.
+
+        Raises:
+            SourceError: it is missing, empty of files, or cannot be read.
+        """
+
+    @abstractmethod
+    def query(self, sql: str) -> pa.Table:
+        """The rows of a SQL query; for entity rows given as text."""
+
+    @abstractmethod
+    def join(self, plan: RetrievalPlan, spine: pa.Table) -> Iterator[JoinedView]:
+        """Join the views of a plan to entity rows, one after the other in the plan's order.
+
+        Args:
+            plan: the retrieval.
+            spine: ``__t`` (int64 microseconds, no nulls) and the key columns, cast to their types.
+        """
+
+    @abstractmethod
+    def spine(self, plan: RangePlan) -> pa.Table:
+        """The distinct keys and event times of the facts in a range (PIT-12), with the keys and ``event_timestamp``."""
+
+    @abstractmethod
+    def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
+        """The newest facts per key that a load asks for, in batches of bounded size.
+
+        Facts of one key that tie in event and known time may all come; the store's order decides between them.
+
+        Yields:
+            Batches with the join keys, the features, ``__event_us`` and ``__known_us`` (int64).
+        """
+
+    @abstractmethod
+    def fingerprint(self, source: DataSource) -> Mapping[str, str]:
+        """Part of the source (such as a file) to what identifies its content; equal text means unchanged (MAT-3)."""
+
+    @abstractmethod
+    def to_sql(self, plan: RetrievalPlan) -> str:
+        """The plan as one SQL query of this engine over a table ``entity_df``."""
+
+    @abstractmethod
+    def explain(self, plan: RetrievalPlan) -> str:
+        """How the plan will be run, in words and SQL."""
+
+    def close(self) -> None:  # noqa: B027 - an engine may have nothing to let go of
+        """Let go of what the engine holds; the object is not used afterwards."""

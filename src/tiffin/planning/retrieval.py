@@ -1,0 +1,205 @@
+"""Point-in-time retrieval as a plan: which source columns are joined to which entity columns, and under which rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tiffin.definitions import DataSource
+from tiffin.errors import RequestError, UnsupportedError
+from tiffin.planning.references import SelectedView, Selection
+from tiffin.registry.snapshot import Snapshot
+from tiffin.types import FeatureType
+
+#: The column of the prepared entity rows that holds their time.
+TIME_COLUMN = "__t"
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A join key: the column of the entity rows, the column of the source, and the type that both are compared in."""
+
+    entity_column: str
+    source_column: str
+    dtype: FeatureType
+
+
+@dataclass(frozen=True)
+class FeatureColumn:
+    """A feature: its name, the column of the source that holds it, its type and what replaces null."""
+
+    name: str
+    source_column: str
+    dtype: FeatureType
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class FactColumns:
+    """Where the facts of a view stand: enough to read and to order them.
+
+    Attributes:
+        view: the view's name, for messages.
+        source: where the facts come from.
+        event_column: the source's column of event times.
+        known_column: the source's column of known times; empty where facts are known at their event time.
+        payload: every feature of the view, in the order of its row layout; decides last ties (ORD).
+    """
+
+    view: str
+    source: DataSource
+    event_column: str
+    known_column: str
+    payload: tuple[FeatureColumn, ...]
+
+
+@dataclass(frozen=True)
+class ViewJoin:
+    """One view to be joined.
+
+    Attributes:
+        name: the name in reports and full feature names.
+        facts: where its facts stand.
+        keys: its join keys; none for a view that depends on time alone.
+        features: the wanted features, in the order of the request.
+        ttl_us: how old a fact may be; no limit when ``None``.
+    """
+
+    name: str
+    facts: FactColumns
+    keys: tuple[KeyColumn, ...]
+    features: tuple[FeatureColumn, ...]
+    ttl_us: int | None
+
+
+@dataclass(frozen=True)
+class RetrievalPlan:
+    """A point-in-time retrieval.
+
+    Attributes:
+        views: what is joined; each on its own, so their order does not matter (PIT-5).
+        columns: for each feature column of the answer its view, its feature within that view, and its name.
+        only_known: a fact counts only from the moment at which it was known (``point_in_time: known``).
+    """
+
+    views: tuple[ViewJoin, ...]
+    columns: tuple[tuple[int, int, str], ...]
+    only_known: bool
+
+    @property
+    def keys(self) -> dict[str, FeatureType]:
+        """The key columns that entity rows must have, with their types, in order of first use."""
+        return {key.entity_column: key.dtype for view in self.views for key in view.keys}
+
+    def column(self, index: int) -> FeatureColumn:
+        """The feature behind a column of the answer."""
+        view, feature, _ = self.columns[index]
+        return self.views[view].features[feature]
+
+
+@dataclass(frozen=True)
+class RangePlan:
+    """Entity rows made from the facts themselves (PIT-12).
+
+    Attributes:
+        view: the view whose facts are read.
+        start_us, end_us: the closed interval of event times.
+    """
+
+    view: ViewJoin
+    start_us: int
+    end_us: int
+
+
+def plan_retrieval(snapshot: Snapshot, selection: Selection, *, only_known: bool) -> RetrievalPlan:
+    """Turn a selection into a plan.
+
+    Raises:
+        UnsupportedError: a view has no history, because its facts are only pushed.
+        RequestError: two views use one entity column under different types.
+    """
+    views = tuple(_view_join(selected) for selected in selection.views)
+    types: dict[str, FeatureType] = {}
+    for view in views:
+        for key in view.keys:
+            if types.setdefault(key.entity_column, key.dtype) != key.dtype:
+                raise RequestError(
+                    f"entity column {key.entity_column!r} is a key of type {types[key.entity_column]!r} in one view "
+                    f"and {key.dtype!r} in view {view.name!r}",
+                    hint="give both entities the same value_type",
+                )
+    columns = tuple((column.view, column.feature, column.name) for column in selection.columns)
+    return RetrievalPlan(views, columns, only_known)
+
+
+def fact_columns(selected: SelectedView) -> FactColumns:
+    """Where the facts of a view stand.
+
+    Raises:
+        UnsupportedError: the view has no history.
+    """
+    view = selected.view
+    source = view.batch_source
+    if source is None:
+        raise UnsupportedError(
+            f"{view.subject} has no history: its source is pushed and has no batch_source",
+            subject=view.subject,
+            location=view.location,
+            hint="give the PushSource a batch_source",
+        )
+    payload = tuple(
+        FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in view.features
+    )
+    return FactColumns(
+        view=view.name,
+        source=source,
+        event_column=source.timestamp_field or "",
+        known_column=source.created_timestamp_column or "",
+        payload=payload,
+    )
+
+
+def _view_join(selected: SelectedView) -> ViewJoin:
+    view = selected.view
+    facts = fact_columns(selected)
+    keys = tuple(
+        KeyColumn(entity_column, facts.source.source_column(key), _key_type(selected, index))
+        for index, (key, entity_column) in enumerate(zip(view.join_keys, selected.entity_columns, strict=True))
+    )
+    by_name = {column.name: column for column in facts.payload}
+    features = tuple(by_name[field.name] for field in selected.features)
+    return ViewJoin(selected.name, facts, keys, features, view.ttl_us)
+
+
+def _key_type(selected: SelectedView, index: int) -> FeatureType:
+    dtype = selected.view.key_types[index]
+    if dtype is None:
+        raise RequestError(
+            f"the type of join key {selected.view.join_keys[index]!r} of {selected.view.subject} is not known",
+            subject=selected.view.subject,
+            location=selected.view.location,
+            hint="run `tiffin apply`, or give the entity a value_type",
+        )
+    return dtype
+
+
+def find_time_column(columns: Sequence[str], time_columns: Sequence[str]) -> str:
+    """The column that holds the times of the entity rows (PIT-6).
+
+    Args:
+        columns: all columns.
+        time_columns: those whose type is a time.
+
+    Raises:
+        RequestError: there is none, or several and none is called ``event_timestamp``.
+    """
+    if "event_timestamp" in columns:
+        return "event_timestamp"
+    if len(time_columns) == 1:
+        return time_columns[0]
+    found = f"there are several: {', '.join(time_columns)}" if time_columns else f"none of {', '.join(columns)} is"
+    raise RequestError(
+        f"the entity rows have no column 'event_timestamp', and of time columns {found}",
+        hint="name the column that holds the time of each row event_timestamp",
+    )

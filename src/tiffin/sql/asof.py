@@ -1,0 +1,104 @@
+"""Point-in-time retrieval as one query, for engines with an ASOF join.
+
+Each view's facts first get, per key, the newest fact seen so far (a running ``arg_max`` by ORD over the order in which
+facts may be seen); an ASOF join then finds the last of these for each entity row. Where facts count from their event
+time, the running newest is the fact itself; the form is the same. The last tie, by encoded payload, has no SQL form:
+where two facts differ in payload alone, the query may answer with either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+
+from tiffin.planning.retrieval import RetrievalPlan, ViewJoin
+
+_DIALECT = "duckdb"
+
+
+@dataclass(frozen=True)
+class SqlFacts:
+    """Expressions of the engine's dialect over a source called ``f``.
+
+    Attributes:
+        relation: what stands behind FROM.
+        event_us, known_us: the stamps in microseconds.
+        keys: the join keys, in the order of the view's keys.
+        features: feature name to expression.
+    """
+
+    relation: str
+    event_us: str
+    known_us: str
+    keys: Sequence[str]
+    features: Mapping[str, str]
+
+
+def compile_retrieval(
+    plan: RetrievalPlan, facts: Sequence[SqlFacts], *, time_column: str = "event_timestamp", table: str = "entity_df"
+) -> str:
+    """The query of a plan.
+
+    Args:
+        plan: the retrieval.
+        facts: for each view of the plan, how its facts are read.
+        time_column: the column of the entity rows that holds their time.
+        table: the table of the entity rows.
+
+    Returns:
+        Text in DuckDB's dialect; its rows are the entity rows with the features, in order.
+    """
+    moment = exp.func("epoch_us", exp.cast(exp.column(time_column, quoted=True), "timestamptz"), dialect=_DIALECT)
+    number = exp.Window(this=exp.func("row_number", dialect=_DIALECT))
+    spine = exp.select(exp.alias_(number, "__row"), exp.alias_(moment, "__t"), "*").from_(exp.to_table(table))
+    query = exp.select(exp.Column(this=exp.Star(except_=_names("__row", "__t")), table=exp.to_identifier("spine")))
+    query = query.from_("spine").with_("spine", as_=spine)
+    for index, (view, source) in enumerate(zip(plan.views, facts, strict=True)):
+        query = query.with_(f"facts_{index}", as_=_seen_facts(view, source, only_known=plan.only_known))
+        query = query.with_(f"view_{index}", as_=_view_rows(index, view))
+        query = query.join(f"view_{index}", on=f"spine.__row = view_{index}.__row", join_type="left", dialect=_DIALECT)
+    for view_index, feature_index, name in plan.columns:
+        feature = plan.views[view_index].features[feature_index].name
+        column = exp.column(_part(feature), table=f"view_{view_index}", quoted=True)
+        query = query.select(exp.alias_(column, name, quoted=True))
+    return query.order_by("spine.__row").sql(dialect=_DIALECT, pretty=True)
+
+
+def _names(*names: str) -> list[exp.Expression]:
+    return [exp.to_identifier(name) for name in names]
+
+
+def _part(feature: str) -> str:
+    return f"f_{feature}"
+
+
+def _seen_facts(view: ViewJoin, source: SqlFacts, *, only_known: bool) -> exp.Select:
+    """Per key and moment, the newest fact seen until then."""
+    seen = f"greatest({source.event_us}, {source.known_us})" if only_known else source.event_us
+    keys = [f"{sql} AS k{i}" for i, sql in enumerate(source.keys)]
+    parts = ", ".join(f'"{_part(f.name)}" := {source.features[f.name]}' for f in view.features)
+    partition = f"PARTITION BY {', '.join(source.keys)} " if source.keys else ""
+    newest = (
+        f"arg_max(struct_pack(__e := {source.event_us}, {parts}), ROW({source.event_us}, {source.known_us})) "
+        f"OVER ({partition}ORDER BY {seen} RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS newest"
+    )
+    columns = [sqlglot.parse_one(text, dialect=_DIALECT) for text in (*keys, f"{seen} AS seen", newest)]
+    relation = sqlglot.parse_one(f"SELECT 1 FROM {source.relation} AS f", dialect=_DIALECT).args["from_"]
+    query = exp.select(*columns)
+    query.set("from_", relation)
+    return query
+
+
+def _view_rows(index: int, view: ViewJoin) -> exp.Select:
+    """For each entity row the newest fact seen by its time, null when it is older than the ttl."""
+    keys = " AND ".join(f's."{key.entity_column}" = f.k{i}' for i, key in enumerate(view.keys))
+    on = f"{keys + ' AND ' if keys else ''}s.__t >= f.seen"
+    fresh = "true" if view.ttl_us is None else f"f.newest.__e >= s.__t - {view.ttl_us}"
+    parts = [f'CASE WHEN {fresh} THEN f.newest."{_part(f.name)}" END AS "{_part(f.name)}"' for f in view.features]
+    text = f"SELECT s.__row, {', '.join(parts)} FROM spine AS s ASOF LEFT JOIN facts_{index} AS f ON {on}"
+    parsed = sqlglot.parse_one(text, dialect=_DIALECT)
+    assert isinstance(parsed, exp.Select)
+    return parsed
