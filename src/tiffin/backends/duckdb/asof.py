@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Facts per batch of the narrow pass: large enough that numpy's calls are cheap, small enough for a few tens of MB.
 _BATCH_ROWS = 1_000_000
+#: Columns are spread over the entity rows by this many threads: the work waits for memory, two keep it busy.
+_COLUMN_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,8 @@ class AsofJoin:
 
     def _decide_ties(self, winner: IndexArray, matched: BoolArray) -> int:
         """Let the payload decide between facts of equal stamps (PIT-4); returns how many rows it decided."""
-        tied = np.unique(winner[matched & self._slots.tied[np.maximum(winner, 0)]])
+        of_tied = matched & self._slots.tied[np.maximum(winner, 0)]
+        tied = distinct_slots(winner[of_tied], self._spine.index.size)
         if not len(tied):
             return 0
         addresses, rivals = decide_ties(self._facts, self._view.keys, self._tied_keys(tied), len(tied))
@@ -194,13 +198,20 @@ class AsofJoin:
 
     def _fetch(self, winner: IndexArray) -> pa.Table:
         """The second pass: the features of the winning facts, spread over the entity rows."""
-        used = np.unique(winner[winner >= 0])
+        used = distinct_slots(winner[winner >= 0], self._spine.index.size)
         fetched, position = fetch_features(self._facts, self._view.features, self._slots.address[used])
         of_slot = np.full(self._spine.index.size + 1, -1, np.int64)
         of_slot[used] = position
         per_row = self._spine.per_row(winner)
         take = of_slot[per_row]
         return take_features(fetched, self._view.features, take, self._facts)
+
+
+def distinct_slots(slots: IndexArray, count: int) -> IndexArray:
+    """The distinct ones of some slots, rising; by marking, which is several times faster than sorting."""
+    marked = np.zeros(count, np.bool_)
+    marked[slots] = True
+    return np.flatnonzero(marked)
 
 
 def decide_ties(facts: Facts, keys: Sequence[KeyColumn], tied: pa.Table, count: int) -> tuple[Int64Array, BoolArray]:
@@ -268,11 +279,12 @@ def fetch_features(
 def take_features(fetched: pa.Table, features: Sequence[FeatureColumn], take: Int64Array, facts: Facts) -> pa.Table:
     """Spread fetched features over entity rows: row ``i`` gets ``fetched[take[i]]``, null where that is -1."""
     indices = nullable_column(take, take >= 0)
-    columns: dict[str, Any] = {}
-    for number, column in enumerate(features):
-        name = f"f{number}"
-        columns[column.name] = single_chunk(cast_feature(fetched[name], column, facts)).take(indices)
-        fetched = fetched.drop_columns([name])
+
+    def spread(number: int) -> Any:
+        return single_chunk(cast_feature(fetched[f"f{number}"], features[number], facts)).take(indices)
+
+    with ThreadPoolExecutor(_COLUMN_THREADS) as pool:
+        columns = dict(zip([column.name for column in features], pool.map(spread, range(len(features))), strict=True))
     return feature_table(columns, len(take))
 
 

@@ -14,6 +14,7 @@ Source: the search is the usual merge of an as-of join, turned around so that on
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
@@ -67,10 +68,16 @@ class SlotIndex:
         packed |= offset
         return packed
 
-    def grouped(self, codes: Int64Array) -> IndexArray:
-        """(m,) an order of facts that brings neighbouring keys together; exact order is not needed."""
+    @property
+    def middle_group(self) -> int:
+        """The group of the key in the middle of the slots."""
+        return int(self.codes[self.size // 2] >> self._group_shift) if self.size else 0
+
+    def grouped(self, codes: Int64Array) -> tuple[NDArray[np.uint16], IndexArray]:
+        """(m,) groups of keys, rising, and (m,) the order of facts that brings them so; no finer order is needed."""
         groups = (codes >> self._group_shift).astype(np.uint16)
-        return np.argsort(groups, kind="stable")
+        order = np.argsort(groups, kind="stable")
+        return groups[order], order
 
     def find(self, codes: Int64Array, moments_us: Int64Array) -> tuple[IndexArray, BoolArray]:
         """The slot from which each fact is seen first, and whether there is one.
@@ -120,9 +127,28 @@ class SlotFacts:
             address: (m,) where to find each fact.
             only_known: facts count only once they are known.
         """
-        order = self._index.grouped(codes)
-        codes, event_us, address = codes[order], event_us[order], address[order]
-        known_us = None if known_us is None else known_us[order]
+        groups, order = self._index.grouped(codes)
+        middle = np.searchsorted(groups, self._index.middle_group)
+        halves = [order[:middle], order[middle:]]
+
+        def add(part: IndexArray) -> None:
+            if len(part):
+                known = None if known_us is None else known_us[part]
+                self._add(codes[part], event_us[part], known, address[part], only_known=only_known)
+
+        # The halves touch different keys, so different slots: they need no lock.
+        with ThreadPoolExecutor(len(halves)) as pool:
+            list(pool.map(add, halves))
+
+    def _add(
+        self,
+        codes: Int64Array,
+        event_us: Int64Array,
+        known_us: Int64Array | None,
+        address: Int64Array,
+        *,
+        only_known: bool,
+    ) -> None:
         moments = event_us if known_us is None or not only_known else np.maximum(event_us, known_us)
         slots, keep = self._index.find(codes, moments)
         if not keep.all():
