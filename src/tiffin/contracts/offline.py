@@ -118,11 +118,11 @@ class OfflineEngine(ABC):
         """Part of the source (such as a file) to what identifies its content; equal text means unchanged (MAT-3)."""
 
     @abstractmethod
-    def to_sql(self, plan: RetrievalPlan) -> str:
-        """The plan as one SQL query of this engine over a table ``entity_df``."""
+    def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
+        """The plan as one SQL query of this engine over a table ``entity_df`` whose times are in ``time_column``."""
 
     @abstractmethod
-    def explain(self, plan: RetrievalPlan) -> str:
+    def explain(self, plan: RetrievalPlan, time_column: str) -> str:
         """How the plan will be run, in words and SQL."""
 
     def close(self) -> None:  # noqa: B027 - an engine may have nothing to let go of

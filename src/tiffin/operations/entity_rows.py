@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,16 +53,25 @@ class EntityRows:
         """
         import pyarrow as pa
 
+        self.check_keys(keys)
         columns: dict[str, Any] = {TIME_COLUMN: arrow_column(time_us(self.table[self.time_column], self.time_column))}
         for name, dtype in keys.items():
+            columns[name] = cast_key_column(single_chunk(self.table[name]), dtype, name)
+        return pa.table(columns)
+
+    def check_keys(self, keys: Iterable[str]) -> None:
+        """Check that the key columns are there.
+
+        Raises:
+            InputError: one is not; lists the nearest names.
+        """
+        for name in keys:
             if name not in self.table.column_names:
                 raise InputError(
                     f"the entity rows have no column {name!r}, which is a join key",
                     subject=name,
                     hint=nearest(name, self.table.column_names),
                 )
-            columns[name] = cast_key_column(single_chunk(self.table[name]), dtype, name)
-        return pa.table(columns)
 
 
 def to_table(frame: Any) -> pa.Table:

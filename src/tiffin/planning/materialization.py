@@ -118,7 +118,9 @@ def plan_incremental_load(
     if cursor is None or cursor.view_version != storage.version:
         start_us = MIN_US if view.ttl_us is None else min(end_us, now_us - view.ttl_us)
         return plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us, only_known=only_known)
-    start_us = min(cursor.end_us, end_us)
+    # An end before the cursor does not undo anything: the range up to the cursor is loaded, late facts in it too.
+    start_us = min(cursor.end_us, now_us)
+    end_us = max(start_us, end_us)
     plan = plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us, only_known=only_known)
     changed = tuple(name for name, print_ in parts.items() if cursor.parts.get(name) != print_)
     return LoadPlan(

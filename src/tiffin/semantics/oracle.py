@@ -200,7 +200,8 @@ class OnlineState:
     for facts that are not ahead of now, as long as time moves forward: each later `now` only sees more facts, and the
     newest of them is the one that was kept. A fact ahead of now, within the skew that WR-5 admits, has replaced its
     older one already; clocks differ, so its delivery is taken as proof that its moment has come, and it is served at
-    once: `read` judges a row at `max(now, event_ts)`. Its `known_ts` is not looked at: what was delivered is known.
+    once. So `read` asks of the row only what `outcome_at` asks, ttl and valid-to: neither that its event time has come,
+    nor its `known_ts`, for what was delivered is known.
     """
 
     def __init__(self, view: View) -> None:
@@ -235,8 +236,7 @@ class OnlineState:
     def read(self, key: Key, now: int) -> Answer:
         """The features of a key at `now`, with the four answers kept apart (ONL-2, ONL-3)."""
         fact = self.stored.get(key)
-        at = now if fact is None else max(now, fact.event_ts)
-        outcome = outcome_at(fact, at, self.view.limit_us())
+        outcome = outcome_at(fact, now, self.view.limit_us())
         if fact is None or fact.payload is None or outcome == "missing":
             return Answer(self.view.values(None), dict.fromkeys(self.view.fields, "NOT_FOUND"), None)
         if outcome == "expired":

@@ -14,6 +14,7 @@ from tiffin.backends.duckdb.load import newest_facts
 from tiffin.backends.duckdb.relation import Relation, fingerprints, first_line, local_files, open_relation, quote
 from tiffin.backends.duckdb.spine import KeyedSpine
 from tiffin.contracts.offline import JoinedView, OfflineCapabilities, OfflineEngine
+from tiffin.contracts.options import options_from
 from tiffin.definitions import DataSource
 from tiffin.errors import InputError, SourceError
 from tiffin.planning.materialization import LoadPlan
@@ -49,7 +50,7 @@ class DuckDBEngine(OfflineEngine):
         Raises:
             ConfigError: an option is unknown or has a wrong value.
         """
-        return cls(DuckDBOptions.from_mapping(options), base_path)
+        return cls(options_from(DuckDBOptions, "offline_store", options), base_path)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         with self._lock:
@@ -112,11 +113,11 @@ class DuckDBEngine(OfflineEngine):
         """The newest facts per key, in batches."""
         return newest_facts(self._facts(plan.facts), plan)
 
-    def to_sql(self, plan: RetrievalPlan) -> str:
+    def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
         """The plan as one query over a table ``entity_df``, for DuckDB."""
-        return compile_retrieval(plan, [self._sql_facts(view) for view in plan.views])
+        return compile_retrieval(plan, [self._sql_facts(view) for view in plan.views], time_column=time_column)
 
-    def explain(self, plan: RetrievalPlan) -> str:
+    def explain(self, plan: RetrievalPlan, time_column: str) -> str:
         """What is read and in which order, then the query that gives the same values."""
         lines = []
         for view in plan.views:
@@ -129,7 +130,7 @@ class DuckDBEngine(OfflineEngine):
                 f"by ({view.facts.event_column}{', ' + view.facts.known_column if view.facts.known_column else ''}), "
                 f"{mode}; {len(view.features)} of {len(view.facts.payload)} features"
             )
-        return "\n".join([*lines, "", self.to_sql(plan)])
+        return "\n".join([*lines, "", self.to_sql(plan, time_column)])
 
     def _sql_facts(self, view: ViewJoin) -> SqlFacts:
         cursor = self._cursor()

@@ -1,0 +1,1 @@
+"""The memory of this process as an online store: for tests, notebooks and trials."""

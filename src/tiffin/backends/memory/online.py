@@ -1,0 +1,117 @@
+"""The memory online store: dictionaries under a lock, gone when the process ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from tiffin.contracts.online import (
+    OnlineCapabilities,
+    OnlineLocation,
+    OnlineStore,
+    ReadRequest,
+    TableInfo,
+    WriteBatch,
+    WriteResult,
+)
+from tiffin.errors import ConfigError, StoreError
+
+
+class MemoryOnlineStore(OnlineStore):
+    """Rows in this process."""
+
+    capabilities: ClassVar[OnlineCapabilities] = OnlineCapabilities(
+        name="memory", durable=False, multi_process=False, native_async=True
+    )
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._tables: dict[str, dict[bytes, bytes]] = {}
+        self._cursors: dict[str, bytes] = {}
+
+    @classmethod
+    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> MemoryOnlineStore:
+        """Build the store from the ``online_store`` section, which has no options.
+
+        Raises:
+            ConfigError: there is an option.
+        """
+        if options:
+            raise ConfigError(f"online_store of type memory has no options, but got {', '.join(options)}")
+        return cls()
+
+    def _table(self, table: str) -> dict[bytes, bytes]:
+        if table not in self._tables:
+            hint = "run `tiffin apply` to create it"
+            raise StoreError(f"online store memory has no table {table!r}", subject="online store memory", hint=hint)
+        return self._tables[table]
+
+    def ensure(self, tables: Sequence[str]) -> None:
+        """Create the tables that are not there."""
+        with self._lock:
+            for table in tables:
+                self._tables.setdefault(table, {})
+
+    def drop(self, tables: Sequence[str]) -> None:
+        """Remove tables with their rows and cursors."""
+        with self._lock:
+            for table in tables:
+                self._tables.pop(table, None)
+                self._cursors.pop(table, None)
+
+    def tables(self, prefix: str = "") -> list[TableInfo]:
+        """The tables whose name starts with ``prefix``."""
+        with self._lock:
+            return [
+                TableInfo(name, len(rows), sum(len(key) + len(row) for key, row in rows.items()))
+                for name, rows in sorted(self._tables.items())
+                if name.startswith(prefix)
+            ]
+
+    def write(self, batch: WriteBatch) -> WriteResult:
+        """Write each row that is newer than what is there."""
+        written = 0
+        with self._lock:
+            rows = self._table(batch.table)
+            for key, row in zip(batch.keys, batch.rows, strict=True):
+                held = rows.get(key)
+                if held is None or row > held:
+                    rows[key] = row
+                    written += 1
+        return WriteResult(written, len(batch.rows) - written)
+
+    def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """The rows of many keys of many tables."""
+        with self._lock:
+            return [[self._table(request.table).get(key) for key in request.keys] for request in requests]
+
+    async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """Like ``read``; nothing waits."""
+        return self.read(requests)
+
+    async def write_async(self, batch: WriteBatch) -> WriteResult:
+        """Like ``write``; nothing waits."""
+        return self.write(batch)
+
+    def scan(self, table: str, *, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
+        """Up to ``limit`` pairs by rising key."""
+        with self._lock:
+            keys = sorted(key for key in self._table(table) if after is None or key > after)[:limit]
+            return [(key, self._tables[table][key]) for key in keys]
+
+    def delete(self, table: str, keys: Sequence[bytes]) -> int:
+        """Remove rows outright."""
+        with self._lock:
+            rows = self._table(table)
+            return sum(rows.pop(key, None) is not None for key in keys)
+
+    def get_cursor(self, table: str) -> bytes | None:
+        """The cursor kept last."""
+        with self._lock:
+            return self._cursors.get(table)
+
+    def put_cursor(self, table: str, cursor: bytes) -> None:
+        """Keep a cursor."""
+        with self._lock:
+            self._cursors[table] = cursor

@@ -1,0 +1,1 @@
+"""SQLite: the default online store."""

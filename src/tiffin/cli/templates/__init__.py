@@ -1,0 +1,1 @@
+"""The repositories that `tiffin init` writes, each a folder of files that are copied."""

@@ -1,0 +1,104 @@
+"""Flights from New York: what is known about carriers, planes and airports of origin when a flight is due to leave.
+
+Every source but ``planes`` has a ``created`` column, the moment at which a fact could be known. With
+``point_in_time: known`` in feature_store.yaml, a training row gets only what was known at its time.
+"""
+
+from datetime import timedelta
+
+from tiffin import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from tiffin.types import Float64, Int32, Int64, String
+
+carrier = Entity(name="carrier", value_type=ValueType.STRING, description="The airline, by its two-letter code")
+plane = Entity(
+    name="plane", join_keys=["tailnum"], value_type=ValueType.STRING, description="A plane by its tail number"
+)
+origin = Entity(name="origin", value_type=ValueType.STRING, description="The airport of departure: EWR, JFK or LGA")
+
+
+def history(name: str) -> FileSource:
+    """A source whose facts become known some time after they happen."""
+    return FileSource(
+        name=f"{name}_source",
+        path=f"data/{name}.parquet",
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created",
+    )
+
+
+plane_history = FeatureView(
+    name="plane_history",
+    description="The plane's last flight, known when it has arrived",
+    entities=[plane],
+    ttl=timedelta(days=1),
+    schema=[
+        Field(name="prev_dep_delay", dtype=Float64, description="minutes"),
+        Field(name="prev_arr_delay", dtype=Float64, description="minutes"),
+        Field(name="prev_air_time", dtype=Float64, description="minutes"),
+        Field(name="prev_distance", dtype=Int64, description="miles"),
+    ],
+    source=history("plane_history"),
+)
+
+planes = FeatureView(
+    name="planes",
+    description="The plane itself",
+    entities=[plane],
+    ttl=None,
+    schema=[
+        Field(name="plane_year", dtype=Int32, description="the year in which it was built"),
+        Field(name="seats", dtype=Int32),
+        Field(name="engines", dtype=Int32),
+        Field(name="manufacturer", dtype=String),
+    ],
+    source=FileSource(name="planes_source", path="data/planes.parquet", timestamp_field="event_timestamp"),
+)
+
+carrier_days = FeatureView(
+    name="carrier_days",
+    description="The carrier's arrivals of the last full day",
+    entities=[carrier],
+    ttl=timedelta(days=3),
+    schema=[
+        Field(name="carrier_arrivals", dtype=Int64),
+        Field(name="carrier_mean_arr_delay", dtype=Float64, description="minutes"),
+        Field(name="carrier_late_share", dtype=Float64, description="of arrivals, 15 minutes late or more"),
+    ],
+    source=history("carrier_days"),
+)
+
+origin_hours = FeatureView(
+    name="origin_hours",
+    description="The airport's departures of the last full hour that had any",
+    entities=[origin],
+    ttl=timedelta(hours=12),
+    schema=[
+        Field(name="origin_departures", dtype=Int64),
+        Field(name="origin_mean_dep_delay", dtype=Float64, description="minutes"),
+        Field(name="origin_late_share", dtype=Float64, description="of departures, 15 minutes late or more"),
+    ],
+    source=history("origin_hours"),
+)
+
+weather = FeatureView(
+    name="weather",
+    description="The last observation at the airport of origin",
+    entities=[origin],
+    ttl=timedelta(hours=6),
+    schema=[
+        Field(name="temp", dtype=Float64, description="degrees Fahrenheit"),
+        Field(name="humid", dtype=Float64, description="relative humidity, per cent"),
+        Field(name="wind_speed", dtype=Float64, description="miles per hour"),
+        Field(name="wind_gust", dtype=Float64, description="miles per hour"),
+        Field(name="precip", dtype=Float64, description="inches in the hour"),
+        Field(name="pressure", dtype=Float64, description="millibars at sea level"),
+        Field(name="visib", dtype=Float64, description="miles"),
+    ],
+    source=history("weather"),
+)
+
+late_arrival = FeatureService(
+    name="late_arrival",
+    description="What the model that predicts late arrivals reads",
+    features=[plane_history, planes, carrier_days, origin_hours, weather],
+)

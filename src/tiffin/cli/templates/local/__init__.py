@@ -1,0 +1,1 @@
+"""A small repository of features of drivers, over generated data."""

@@ -1,0 +1,282 @@
+"""Point-in-time retrieval: from a request to a lazy job that runs its plan when the result is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tiffin.contracts.offline import OfflineEngine, ViewReport
+from tiffin.definitions import FeatureService
+from tiffin.errors import InputError, RequestError, StoreError
+from tiffin.operations.entity_rows import EntityRows
+from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
+from tiffin.planning.retrieval import RangePlan, RetrievalPlan, plan_retrieval
+from tiffin.time import DAY_US, to_us
+from tiffin.types import Bool, FeatureType, Int32, Int64, arrow_type
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from tiffin.operations.context import Context
+
+#: Entity rows that are joined at once when the answer is read in batches.
+_BATCH_ROWS = 1_000_000
+#: How far back a range without a start goes when no view has a ttl.
+_DEFAULT_RANGE_US = 30 * DAY_US
+
+
+@dataclass(frozen=True)
+class RetrievalReport:
+    """What became of the cells of a retrieval, view by view."""
+
+    views: tuple[ViewReport, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        return {"views": [asdict(view) for view in self.views]}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'view':30} {'rows':>10} {'matched':>10} {'expired':>10} {'missing':>10} {'ties':>8} {'known later':>12}"
+        ]
+        lines += [
+            f"{v.view:30} {v.rows:>10,} {v.matched:>10,} {v.expired:>10,} {v.missing:>10,} {v.ties:>8,} {v.known_later:>12,}"
+            for v in self.views
+        ]
+        return "\n".join(lines)
+
+
+class RetrievalJob:
+    """A point-in-time retrieval that has been checked and planned, and runs when its result is asked for.
+
+    The result is kept, so that ``to_df`` after ``to_arrow`` does not run it again. The entity rows that were handed in
+    are never changed.
+
+    Guarantees:
+        PIT-1 to PIT-12: N entity rows in, N rows out, in the same order, with the features behind their columns.
+    """
+
+    def __init__(self, engine: OfflineEngine, plan: RetrievalPlan, rows: EntityRows, full_feature_names: bool) -> None:
+        self._engine = engine
+        self._plan = plan
+        self._rows = rows
+        self.full_feature_names = full_feature_names
+
+    @cached_property
+    def _spine(self) -> pa.Table:
+        return self._rows.spine(self._plan.keys)
+
+    @cached_property
+    def _joined(self) -> tuple[pa.Table, RetrievalReport]:
+        return _join(self._engine, self._plan, self._spine)
+
+    @property
+    def report(self) -> RetrievalReport:
+        """Per view: rows matched, expired and missing, ties, and facts known only later. Runs the job if need be."""
+        return self._joined[1]
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The feature columns of the answer, in order."""
+        return [name for _, _, name in self._plan.columns]
+
+    def to_arrow(self) -> pa.Table:
+        """Entity columns and features as an Arrow table."""
+        features = self._joined[0]
+        table = self._rows.table
+        for name, column in zip(features.column_names, features.columns, strict=True):
+            table = table.append_column(name, column)
+        return table
+
+    def to_df(self) -> pd.DataFrame:
+        """Entity columns as they came in, and features, as a pandas frame.
+
+        Integers and booleans get pandas' nullable types, so that a missing value does not turn them into floats
+        (TYP-2); pandas cannot tell a null float from NaN, ``to_arrow`` can.
+        """
+        import pandas as pd
+
+        features = self._joined[0].to_pandas(types_mapper=_pandas_type)
+        original = self._rows.original
+        if isinstance(original, pd.DataFrame):
+            features.index = original.index
+            return pd.concat([original, features], axis=1)
+        return pd.concat([self._rows.table.to_pandas(types_mapper=_pandas_type), features], axis=1)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Entity columns and features as a polars frame."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.to_arrow())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def to_arrow_batches(self, batch_rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """The answer in pieces, one in memory at a time; the pieces do not depend on one another (PIT-5)."""
+        for start in range(0, max(1, self._rows.table.num_rows), batch_rows):
+            features, _ = _join(self._engine, self._plan, self._spine.slice(start, batch_rows))
+            table = self._rows.table.slice(start, batch_rows)
+            for name, column in zip(features.column_names, features.columns, strict=True):
+                table = table.append_column(name, column)
+            yield from table.to_batches()
+
+    def to_sql(self) -> str:
+        """The same retrieval as one SQL query of the engine, over a table ``entity_df``."""
+        return self._engine.to_sql(self._plan, self._rows.time_column)
+
+    def explain(self) -> str:
+        """What will be read and how; nothing is run."""
+        return self._engine.explain(self._plan, self._rows.time_column)
+
+    def persist(self, storage: Any, allow_overwrite: bool = False, timeout: int | None = None) -> str:
+        """Write the answer to a Parquet file.
+
+        Args:
+            storage: a path, a ``FileSource``, or an object with a ``path``.
+            allow_overwrite: replace a file that is there.
+            timeout: accepted for compatibility.
+
+        Returns:
+            The path written.
+
+        Raises:
+            InputError: the storage names no path.
+            StoreError: a file is there and may not be replaced, or it cannot be written; nothing is left half written.
+        """
+        path = storage if isinstance(storage, str | os.PathLike) else getattr(storage, "path", None)
+        if path is None:
+            raise InputError(f"{storage!r} names no file", hint="pass a path, or FileSource(path=...)")
+        return _write_parquet(self.to_arrow(), os.fspath(path), allow_overwrite)
+
+
+def retrieve(
+    ctx: Context,
+    entity_df: Any = None,
+    features: Sequence[str] | FeatureService = (),
+    full_feature_names: bool = False,
+    start_date: datetime | str | None = None,
+    end_date: datetime | str | None = None,
+) -> RetrievalJob:
+    """Check and plan a retrieval; nothing is read from the sources yet.
+
+    Args:
+        ctx: the opened project.
+        entity_df: a pandas or polars frame, an Arrow table, a list of dicts, or SQL of the engine; ``None`` to take
+            every fact between the dates as an entity row (PIT-12).
+        features: references or a service.
+        full_feature_names: name columns ``view__feature``.
+        start_date: with ``entity_df=None``, from when.
+        end_date: with ``entity_df=None``, until when; now when left out.
+
+    Raises:
+        RequestError: the request contradicts itself.
+        NotFoundError: a view or feature does not exist.
+        InputError: the entity rows are wrong.
+    """
+    selection = resolve_features(ctx.snapshot(), features, full_feature_names=full_feature_names)
+    plan = plan_retrieval(ctx.snapshot(), selection, only_known=ctx.only_known)
+    if entity_df is None:
+        rows = EntityRows.from_any(_range_rows(ctx, plan, start_date, end_date))
+    elif start_date is not None or end_date is not None:
+        raise RequestError("start_date and end_date go without entity rows", hint="leave out entity_df, or the dates")
+    elif isinstance(entity_df, str):
+        rows = EntityRows.from_any(ctx.offline.query(entity_df))
+    else:
+        rows = EntityRows.from_any(entity_df)
+    _check_rows(selection, plan, rows)
+    return RetrievalJob(ctx.offline, plan, rows, full_feature_names)
+
+
+def _check_rows(selection: Selection, plan: RetrievalPlan, rows: EntityRows) -> None:
+    """What can be refused before anything runs: collisions and missing keys (PIT-9)."""
+    check_entity_collisions(selection, rows.table.column_names)
+    rows.check_keys(plan.keys)
+
+
+def _range_rows(
+    ctx: Context, plan: RetrievalPlan, start: datetime | str | None, end: datetime | str | None
+) -> pa.Table:
+    """Entity rows from the facts of the views themselves (PIT-12)."""
+    import pyarrow as pa
+
+    end_us = ctx.now_us() if end is None else to_us(end)
+    ttls = [view.ttl_us for view in plan.views if view.ttl_us is not None]
+    start_us = end_us - (max(ttls) if ttls else _DEFAULT_RANGE_US) if start is None else to_us(start)
+    if start_us > end_us:
+        raise RequestError(f"start_date {start} is after end_date {end}", hint="swap the two dates")
+    keys = {tuple(key.entity_column for key in view.keys) for view in plan.views}
+    if len(keys) > 1:
+        raise RequestError(
+            "without entity rows, all views must have the same join keys",
+            hint="pass entity_df, or ask for the views one by one",
+        )
+    spines = [ctx.offline.spine(RangePlan(view, start_us, end_us)) for view in plan.views]
+    merged = pa.concat_tables(spines)
+    return merged.group_by(merged.column_names).aggregate([]) if len(spines) > 1 else merged
+
+
+def _join(engine: OfflineEngine, plan: RetrievalPlan, spine: pa.Table) -> tuple[pa.Table, RetrievalReport]:
+    """Run the plan; the features of all views in request order, nulls replaced by defaults (ONL-5)."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {}
+    reports = []
+    for index, joined in enumerate(engine.join(plan, spine)):
+        reports.append(joined.report)
+        if joined.features.num_rows != spine.num_rows:
+            raise StoreError(
+                f"view {joined.report.view}: {joined.features.num_rows} rows came back for {spine.num_rows} entity "
+                "rows; this breaks PIT-1 and nothing is returned"
+            )
+        for view, feature, name in plan.columns:
+            if view == index:
+                wanted = plan.views[view].features[feature]
+                column = joined.features[wanted.name]
+                columns[name] = column if wanted.default is None else _fill(column, wanted.default, wanted.dtype)
+    names = [name for _, _, name in plan.columns]
+    return pa.table({name: columns[name] for name in names}), RetrievalReport(tuple(reports))
+
+
+def _fill(column: Any, default: Any, dtype: FeatureType) -> Any:
+    import pyarrow as pa
+
+    if dtype in (Int32, Int64, Bool) or not isinstance(default, list | dict | set):
+        return column.fill_null(pa.scalar(default, arrow_type(dtype)))
+    filled = [default if value is None else value for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(filled, arrow_type(dtype))])
+
+
+def _pandas_type(arrow: Any) -> Any:
+    import pandas as pd
+    import pyarrow as pa
+
+    return {
+        pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+    }.get(arrow)
+
+
+def _write_parquet(table: pa.Table, path: str, allow_overwrite: bool) -> str:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if os.path.exists(path) and not allow_overwrite:
+        raise StoreError(f"{path} is there already", hint="pass allow_overwrite=True, or another path")
+    partial = f"{path}.partial"
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        pq.write_table(table, partial)
+        os.replace(partial, path)
+    except (OSError, pa.ArrowException) as error:
+        if os.path.exists(partial):
+            os.remove(partial)
+        raise StoreError(f"{path} cannot be written: {error}", hint="check the folder and the free space") from error
+    return path
