@@ -611,6 +611,16 @@ SEVERAL_VIEWS = [
         full_feature_names=True,
     ),
     RetrievalCase(
+        "a view of which nothing is asked is neither in the way nor in the report",
+        ("ONL-1", "PIT-9"),
+        drivers((1, 15)),
+        (Join(TRIPS), Join(SCORES)),
+        ("x",),
+        ((100,),),
+        {"scores": seen(1)},
+        request=("scores:x",),
+    ),
+    RetrievalCase(
         "full feature names keep equal names of two views apart",
         ("PIT-9",),
         drivers((1, 15)),

@@ -146,6 +146,18 @@ WRITES = [
         ),
     ),
     OnlineCase(
+        "a value that comes after a delete of equal times in the stream brings the key back, one before it does not",
+        ("WR-4", "ORD"),
+        view(),
+        (
+            Push((tombstone((1,), 20, offset=4),), 40, (1, 0, 0)),
+            Push((fact((1,), 20, x=3, offset=3),), 40, (0, 1, 0)),
+            Expect((1,), 40, (None,), NONE, None),
+            Push((fact((1,), 20, x=5, offset=5),), 40, (1, 0, 0)),
+            Expect((1,), 40, (5,), HERE, 20),
+        ),
+    ),
+    OnlineCase(
         "a late delete does not remove a newer fact",
         ("WR-4",),
         view(),
@@ -324,6 +336,17 @@ LOADS = [
         (
             Load(0, 100, 25),
             Expect((1,), 25, (2,), HERE, 20),
+            Load(0, 100, 30),
+            Expect((1,), 30, (3,), HERE, 30),
+        ),
+    ),
+    OnlineCase(
+        "a forecast known in advance is not loaded before its event time, and does not hide the present",
+        ("MAT-1",),
+        view(X1, fact((1,), 30, 5, x=3)),
+        (
+            Load(0, 100, 29),
+            Expect((1,), 29, (1,), HERE, 10),
             Load(0, 100, 30),
             Expect((1,), 30, (3,), HERE, 30),
         ),
