@@ -11,7 +11,7 @@ from tiffin.types import Float64, Int32, Int64, String
 
 carrier = Entity(name="carrier", value_type=ValueType.STRING, description="The airline, by its two-letter code")
 plane = Entity(
-    name="plane", join_keys=["tailnum"], value_type=ValueType.STRING, description="A plane by its tail number"
+    name="plane", join_keys=["tailnum"], value_type=ValueType.STRING, description="A plane, by its tail number"
 )
 origin = Entity(name="origin", value_type=ValueType.STRING, description="The airport of departure: EWR, JFK or LGA")
 

@@ -10,8 +10,8 @@ project = Project(name="drivers", description="How drivers are doing")
 # What the features are about, and the column that says which one.
 driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 
-# Where history is. `event_timestamp` is the moment that a row is about; `created` the moment at which it was known, so
-# that a training row never gets a value that nobody had yet, and so that a correction takes the place of what it corrects.
+# Where history is. `event_timestamp` is the moment that a row is about; `created` the moment at which it was known:
+# a training row never gets a value that nobody had yet, and a correction takes the place of what it corrects.
 driver_stats_source = FileSource(
     name="driver_hourly_stats_source",
     path="data/driver_stats.parquet",
