@@ -1,9 +1,9 @@
 """The shapes of the hand-written tables, and short ways to write the facts in them.
 
-`tables.py` and `tables_online.py` hold the tables. A runner for a real engine or store reads the same records: types
-are named as `str(pyarrow.DataType)` prints them; times are a `datetime`, a text, or an int in the unit of its column,
-microseconds for facts. A case that a system cannot express, such as a tombstone in a parquet file, shows in its facts
-(`payload is None`, `offset`, `valid_to`).
+`tables.py`, `tables_requests.py` and `tables_online.py` hold the tables. A runner for a real engine or store reads the
+same records: types are named as `str(pyarrow.DataType)` prints them; times are a `datetime`, a text, or an int in the
+unit of its column, microseconds for facts. A case that a system cannot express, such as a tombstone in a parquet file,
+shows in its facts (`payload is None`, `offset`, `valid_to`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from semantics import tables, tables_online
+from semantics import tables, tables_online, tables_requests
 from tiffin import semantics
 
 TESTS = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ def rules_of_the_page() -> set[str]:
 
 def rules_of_the_tables() -> set[str]:
     lists = (
-        *(tables.RETRIEVALS, tables.REFUSALS, tables.SPINES),
+        *(tables.RETRIEVALS, tables_requests.REFUSALS, tables_requests.SPINES),
         *(tables_online.ONLINE, tables_online.SERVES, tables_online.KEY_VALUES),
     )
     return {rule for cases in lists for case in cases for rule in case.rules}
@@ -88,7 +88,7 @@ def test_the_list_of_rules_proven_elsewhere_holds_rules_of_the_page() -> None:
 
 @pytest.mark.parametrize(
     "cases",
-    [tables.RETRIEVALS, tables.REFUSALS, tables.SPINES, tables_online.ONLINE, tables_online.SERVES],
+    [tables.RETRIEVALS, tables_requests.REFUSALS, tables_requests.SPINES, tables_online.ONLINE, tables_online.SERVES],
     ids=["retrievals", "refusals", "spines", "online", "serves"],
 )
 def test_every_case_has_a_name_of_its_own_and_a_rule(cases) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from semantics.cases import RefusalCase, RetrievalCase, SpineCase
 from semantics.comparing import exactly
-from semantics.tables import REFUSALS, RETRIEVALS, SPINES
+from semantics.tables import RETRIEVALS
+from semantics.tables_requests import REFUSALS, SPINES
 from tiffin.semantics.oracle import Fact, View
 from tiffin.semantics.oracle_requests import Frame, Join, TrainingSet, retrieve, spine
 
