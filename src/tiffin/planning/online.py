@@ -1,54 +1,51 @@
-"""Online retrieval as a plan: which columns make up the keys, which table holds each view's rows, what comes out.
-
-Plain data, without codecs and without I/O; made once per (snapshot, features, naming) and kept with the snapshot.
-"""
+"""Online retrieval as a plan: which columns make up the keys, which table holds each view's rows, what comes out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from tiffin.definitions import FeatureService, Field
+from tiffin.definitions import FeatureView
 from tiffin.errors import RequestError
-from tiffin.planning.references import OutputColumn, SelectedView, Selection, resolve_features
+from tiffin.online.keys import key_encoder
+from tiffin.online.rows import RowCodec, row_codec
+from tiffin.planning.references import SelectedView, Selection
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.types import FeatureType
 
 
 @dataclass(frozen=True)
-class RequestKey:
-    """A key column that entity rows must have.
+class ViewRead:
+    """How one view is read.
 
     Attributes:
-        column: its name in the answer.
-        dtype: the type that its values are taken as (TYP-3).
-        alias: the entity's name, accepted in place of ``column``.
-    """
-
-    column: str
-    dtype: FeatureType
-    alias: str
-
-
-@dataclass(frozen=True)
-class OnlineView:
-    """One view to be read.
-
-    Attributes:
-        name: the name in full feature names.
-        subject: how messages call it.
-        storage: its table, and the layouts that the table's rows may have.
-        keys: positions in ``OnlinePlan.keys``, in the order of the view's join keys.
-        features: the wanted features, in the order of the request.
+        table: the table that holds its rows.
+        keys: the columns of the entity rows that make up its key.
+        encode: from the values of one key to its bytes.
+        codecs: one per layout that the table's rows may have.
+        wanted: per layout, the position of each wanted feature in it; -1 where the layout does not have it.
         ttl_us: how old a fact may be; no limit when ``None``.
     """
 
-    name: str
-    subject: str
-    storage: ViewStorage
-    keys: tuple[int, ...]
-    features: tuple[Field, ...]
+    table: str
+    keys: tuple[str, ...]
+    encode: Callable[[Sequence[Any]], bytes | None]
+    codecs: tuple[RowCodec, ...]
+    wanted: tuple[tuple[int, ...], ...]
     ttl_us: int | None
+
+
+@dataclass(frozen=True)
+class AnswerColumn:
+    """A feature column of the answer: ``views[view]``'s feature number ``feature``, under ``name``."""
+
+    view: int
+    feature: int
+    name: str
+    dtype: FeatureType
+    default: Any
 
 
 @dataclass(frozen=True)
@@ -56,54 +53,72 @@ class OnlinePlan:
     """An online retrieval.
 
     Attributes:
-        keys: the key columns, in order of first use.
         views: what is read, all in one call of the store.
         columns: the feature columns of the answer, in request order (ONL-1).
+        keys: the key columns that entity rows must have, with their types, in order of first use.
+        entity_names: entity name to key column; accepted in its place.
     """
 
-    keys: tuple[RequestKey, ...]
-    views: tuple[OnlineView, ...]
-    columns: tuple[OutputColumn, ...]
-
-    def field(self, column: OutputColumn) -> Field:
-        """The feature behind a column of the answer."""
-        return self.views[column.view].features[column.feature]
+    views: tuple[ViewRead, ...]
+    columns: tuple[AnswerColumn, ...]
+    keys: Mapping[str, FeatureType]
+    entity_names: Mapping[str, str]
 
 
-def plan_online(
-    snapshot: Snapshot, features: Sequence[str] | FeatureService, *, full_feature_names: bool = False
-) -> OnlinePlan:
-    """Turn a request into a plan.
+def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
+    """Turn a selection into a plan.
 
     Raises:
-        RequestError: a view is not online or is disabled, a key type is not known, two views use one column under
-            different key types, or the references are malformed.
-        NotFoundError: a view or feature does not exist; lists the nearest names.
-        NameCollisionError: two columns would have one name (PIT-9).
+        RequestError: a view is not served, a key type is not known, or two views use one column under two key types.
     """
-    selection = resolve_features(snapshot, features, full_feature_names=full_feature_names)
+    keys: dict[str, FeatureType] = {}
+    names: dict[str, str] = {}
     for selected in selection.views:
-        _check_served(selected)
-    keys = _request_keys(selection)
-    position = {key.column: index for index, key in enumerate(keys)}
-    views = tuple(
-        OnlineView(
-            name=selected.name,
-            subject=selected.view.subject,
-            storage=snapshot.storage(selected.view.name),
-            keys=tuple(position[column] for column in selected.entity_columns),
-            features=selected.features,
-            ttl_us=selected.view.ttl_us,
-        )
-        for selected in selection.views
+        _check_served(selected.view)
+        for entity, column, dtype in zip(
+            selected.view.entity_list, selected.entity_columns, _key_types(selected.view), strict=True
+        ):
+            if keys.setdefault(column, dtype) != dtype:
+                raise RequestError(
+                    f"entity column {column!r} is a key of type {keys[column]!r} in one view and {dtype!r} in view "
+                    f"{selected.name!r}",
+                    hint="give both entities the same value_type",
+                )
+            if column == entity.join_key != entity.name:
+                names[entity.name] = column
+    views = tuple(_view_read(snapshot, selected) for selected in selection.views)
+    columns = []
+    for out in selection.columns:
+        field = selection.views[out.view].features[out.feature]
+        columns.append(AnswerColumn(out.view, out.feature, out.name, field.dtype, field.default_value))
+    return OnlinePlan(views, tuple(columns), keys, names)
+
+
+@lru_cache(maxsize=1024)
+def codecs_of(storage: ViewStorage) -> tuple[RowCodec, ...]:
+    """The codecs of a table, one per layout, the newest last."""
+    return tuple(row_codec(layout, number) for number, layout in enumerate(storage.layouts))
+
+
+def _view_read(snapshot: Snapshot, selected: SelectedView) -> ViewRead:
+    view, storage = selected.view, snapshot.storage(selected.view.name)
+    wanted = []
+    for layout in storage.layouts:
+        position = {column: index for index, column in enumerate(layout)}
+        wanted.append(tuple(position.get((f.name, repr(f.dtype)), -1) for f in selected.features))
+    return ViewRead(
+        table=storage.table,
+        keys=selected.entity_columns,
+        encode=key_encoder(_key_types(view), selected.entity_columns),
+        codecs=codecs_of(storage),
+        wanted=tuple(wanted),
+        ttl_us=view.ttl_us,
     )
-    return OnlinePlan(keys, views, selection.columns)
 
 
-def _check_served(selected: SelectedView) -> None:
-    view = selected.view
-    for problem, argument in ((not view.online, "online"), (not view.enabled, "enabled")):
-        if problem:
+def _check_served(view: FeatureView) -> None:
+    for served, argument in ((view.online, "online"), (view.enabled, "enabled")):
+        if not served:
             raise RequestError(
                 f"{view.subject} is declared with {argument}=False and is not served",
                 subject=view.subject,
@@ -112,25 +127,13 @@ def _check_served(selected: SelectedView) -> None:
             )
 
 
-def _request_keys(selection: Selection) -> tuple[RequestKey, ...]:
-    keys: dict[str, RequestKey] = {}
-    for selected in selection.views:
-        view = selected.view
-        parts = zip(view.entity_list, selected.entity_columns, view.key_types, strict=True)
-        for entity, column, dtype in parts:
-            if dtype is None:
-                raise RequestError(
-                    f"the type of join key {entity.join_key!r} of {view.subject} is not known",
-                    subject=view.subject,
-                    location=view.location,
-                    hint="run `tiffin apply`, or give the entity a value_type",
-                )
-            alias = entity.name if column == entity.join_key else ""
-            known = keys.setdefault(column, RequestKey(column, dtype, alias))
-            if known.dtype != dtype:
-                raise RequestError(
-                    f"entity column {column!r} is a key of type {known.dtype!r} in one view and {dtype!r} in view "
-                    f"{selected.name!r}",
-                    hint="give both entities the same value_type",
-                )
-    return tuple(keys.values())
+def _key_types(view: FeatureView) -> tuple[FeatureType, ...]:
+    types = tuple(dtype for dtype in view.key_types if dtype is not None)
+    if len(types) != len(view.join_keys):
+        raise RequestError(
+            f"the key types of {view.subject} are not known",
+            subject=view.subject,
+            location=view.location,
+            hint="run `tiffin apply`, or give the entities a value_type",
+        )
+    return types
