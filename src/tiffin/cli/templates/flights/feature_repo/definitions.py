@@ -1,6 +1,6 @@
 """Flights from New York: what is known about carriers, planes and airports of origin when a flight is due to leave.
 
-Every source but ``planes`` has a ``created`` column, the moment at which a fact could be known. With
+Every source of history has a ``created`` column, the moment at which a fact could first be known. With
 ``point_in_time: known`` in feature_store.yaml, a training row gets only what was known at its time.
 """
 
@@ -11,7 +11,7 @@ from tiffin.types import Float64, Int32, Int64, String
 
 carrier = Entity(name="carrier", value_type=ValueType.STRING, description="The airline, by its two-letter code")
 plane = Entity(
-    name="plane", join_keys=["tailnum"], value_type=ValueType.STRING, description="A plane, by its tail number"
+    name="plane", join_keys=["tailnum"], value_type=ValueType.STRING, description="A plane by its tail number"
 )
 origin = Entity(name="origin", value_type=ValueType.STRING, description="The airport of departure: EWR, JFK or LGA")
 
@@ -28,20 +28,20 @@ def history(name: str) -> FileSource:
 
 plane_history = FeatureView(
     name="plane_history",
-    description="The plane's last flight, known when it has arrived",
+    description="The plane's last flight from New York, known when it has arrived",
     entities=[plane],
-    ttl=timedelta(days=1),
+    ttl=timedelta(days=2),
     schema=[
-        Field(name="prev_dep_delay", dtype=Float64, description="minutes"),
-        Field(name="prev_arr_delay", dtype=Float64, description="minutes"),
-        Field(name="prev_air_time", dtype=Float64, description="minutes"),
+        Field(name="prev_dep_delay", dtype=Int64, description="minutes"),
+        Field(name="prev_arr_delay", dtype=Int64, description="minutes"),
+        Field(name="prev_air_time", dtype=Int64, description="minutes"),
         Field(name="prev_distance", dtype=Int64, description="miles"),
     ],
     source=history("plane_history"),
 )
 
-planes = FeatureView(
-    name="planes",
+plane_facts = FeatureView(
+    name="plane_facts",
     description="The plane itself",
     entities=[plane],
     ttl=None,
@@ -51,38 +51,40 @@ planes = FeatureView(
         Field(name="engines", dtype=Int32),
         Field(name="manufacturer", dtype=String),
     ],
-    source=FileSource(name="planes_source", path="data/planes.parquet", timestamp_field="event_timestamp"),
+    source=FileSource(name="plane_facts_source", path="data/plane_facts.parquet", timestamp_field="event_timestamp"),
 )
 
-carrier_days = FeatureView(
-    name="carrier_days",
-    description="The carrier's arrivals of the last full day",
+carrier_history = FeatureView(
+    name="carrier_history",
+    description="The carrier's arrivals of the last hours, renewed by every arrival",
     entities=[carrier],
-    ttl=timedelta(days=3),
+    ttl=timedelta(days=1),
     schema=[
-        Field(name="carrier_arrivals", dtype=Int64),
-        Field(name="carrier_mean_arr_delay", dtype=Float64, description="minutes"),
-        Field(name="carrier_late_share", dtype=Float64, description="of arrivals, 15 minutes late or more"),
+        Field(name="carrier_arrivals_24h", dtype=Int64),
+        Field(name="carrier_mean_arr_delay_2h", dtype=Float64, description="minutes"),
+        Field(name="carrier_mean_arr_delay_24h", dtype=Float64, description="minutes"),
+        Field(name="carrier_late_share_24h", dtype=Float64, description="of arrivals, more than 15 minutes late"),
     ],
-    source=history("carrier_days"),
+    source=history("carrier_history"),
 )
 
-origin_hours = FeatureView(
-    name="origin_hours",
-    description="The airport's departures of the last full hour that had any",
+origin_history = FeatureView(
+    name="origin_history",
+    description="The airport's departures of the last hours, renewed by every departure",
     entities=[origin],
     ttl=timedelta(hours=12),
     schema=[
-        Field(name="origin_departures", dtype=Int64),
-        Field(name="origin_mean_dep_delay", dtype=Float64, description="minutes"),
-        Field(name="origin_late_share", dtype=Float64, description="of departures, 15 minutes late or more"),
+        Field(name="origin_departures_1h", dtype=Int64),
+        Field(name="origin_mean_dep_delay_1h", dtype=Float64, description="minutes"),
+        Field(name="origin_mean_dep_delay_3h", dtype=Float64, description="minutes"),
+        Field(name="origin_late_share_3h", dtype=Float64, description="of departures, more than 15 minutes late"),
     ],
-    source=history("origin_hours"),
+    source=history("origin_history"),
 )
 
-weather = FeatureView(
-    name="weather",
-    description="The last observation at the airport of origin",
+origin_weather = FeatureView(
+    name="origin_weather",
+    description="The last full hour of weather at the airport of origin",
     entities=[origin],
     ttl=timedelta(hours=6),
     schema=[
@@ -94,11 +96,11 @@ weather = FeatureView(
         Field(name="pressure", dtype=Float64, description="millibars at sea level"),
         Field(name="visib", dtype=Float64, description="miles"),
     ],
-    source=history("weather"),
+    source=history("origin_weather"),
 )
 
 late_arrival = FeatureService(
     name="late_arrival",
     description="What the model that predicts late arrivals reads",
-    features=[plane_history, planes, carrier_days, origin_hours, weather],
+    features=[plane_history, plane_facts, carrier_history, origin_history, origin_weather],
 )
