@@ -116,9 +116,9 @@ def key_value(value: Any, dtype: FeatureType, name: str) -> Any:
 
 
 def _parse_int(text: str) -> Any:
-    stripped = text.strip()
-    digits = stripped[1:] if stripped[:1] in "+-" else stripped
-    return int(stripped) if digits.isascii() and digits.isdigit() else text
+    """The number whose one decimal form the text is; otherwise the text itself."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and str(int(text)) == text else text
 
 
 def _hint(dtype: FeatureType) -> str:

@@ -61,7 +61,7 @@ def materialize(
     start_us, end_us, now_us = to_us(start_date), to_us(end_date), ctx.now_us()
 
     def plan(view: FeatureView, storage: ViewStorage) -> tuple[LoadPlan, Cursor | None]:
-        load = plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us, only_known=ctx.only_known)
+        load = plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us)
         return load, None
 
     return _run(ctx, feature_views, plan, progress)
@@ -89,9 +89,7 @@ def materialize_incremental(
         assert view.batch_source is not None
         parts = ctx.offline.fingerprint(view.batch_source)
         last = Cursor.from_bytes(ctx.online.get_cursor(storage.table))
-        load = plan_incremental_load(
-            view, storage, last, end_us=end_us, now_us=now_us, only_known=ctx.only_known, parts=parts
-        )
+        load = plan_incremental_load(view, storage, last, end_us=end_us, now_us=now_us, parts=parts)
         return load, Cursor(storage.version, load.end_us, load.known_until_us or now_us, parts)
 
     return _run(ctx, feature_views, plan, progress)

@@ -73,8 +73,8 @@ class Cursor:
         return cls(plain["version"], plain["end"], plain["known"], plain["parts"])
 
 
-def plan_load(view: FeatureView, *, start_us: int, end_us: int, now_us: int, only_known: bool) -> LoadPlan:
-    """The load of a closed interval (MAT-1). Facts after ``now`` are not facts yet and stay out (WR-5).
+def plan_load(view: FeatureView, *, start_us: int, end_us: int, now_us: int) -> LoadPlan:
+    """The load of a closed interval (MAT-1). What happens or becomes known after ``now`` stays out (WR-5).
 
     Raises:
         RequestError: the interval is turned round.
@@ -94,7 +94,7 @@ def plan_load(view: FeatureView, *, start_us: int, end_us: int, now_us: int, onl
         keys=keys,
         start_us=start_us,
         end_us=min(end_us, now_us),
-        known_until_us=now_us if only_known and facts.known_column else None,
+        known_until_us=now_us if facts.known_column else None,
     )
 
 
@@ -105,7 +105,6 @@ def plan_incremental_load(
     *,
     end_us: int,
     now_us: int,
-    only_known: bool,
     parts: Mapping[str, str],
 ) -> LoadPlan:
     """The load of everything that came since the cursor (MAT-2, MAT-3).
@@ -117,11 +116,11 @@ def plan_incremental_load(
     end_us = min(end_us, now_us)
     if cursor is None or cursor.view_version != storage.version:
         start_us = MIN_US if view.ttl_us is None else min(end_us, now_us - view.ttl_us)
-        return plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us, only_known=only_known)
+        return plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us)
     # An end before the cursor does not undo anything: the range up to the cursor is loaded, late facts in it too.
     start_us = min(cursor.end_us, now_us)
     end_us = max(start_us, end_us)
-    plan = plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us, only_known=only_known)
+    plan = plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us)
     changed = tuple(name for name, print_ in parts.items() if cursor.parts.get(name) != print_)
     return LoadPlan(
         facts=plan.facts,
