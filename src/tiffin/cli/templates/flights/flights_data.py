@@ -34,7 +34,7 @@ LATE_MINUTES = 15
 _REPORTED = "INTERVAL 1 MINUTE"
 
 #: All flights, with the moments of their scheduled and true departure and of their arrival. Destinations without a
-#: row in the list of airports are on Puerto Rico and the Virgin Islands, which share a clock. A diverted flight may have
+#: row in the list of airports are on Puerto Rico and the Virgin Islands, with one clock. A diverted flight may have
 #: a time of arrival but has no delay: it did not arrive where it was bound.
 _FLIGHTS = """
 CREATE TEMP TABLE departed AS

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Makes .venv, or brings it up to date: `tools/environment.sh demo` for what the demo needs, `dev` for everything.
+# PYTHON names the interpreter for a new .venv; otherwise the newest one found from 3.11 on is taken.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=.venv
+kind=${1:?demo or dev}
+lock=requirements-dev.lock
+
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    exit 1
+}
+
+is_new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        if is_new_enough "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "no ${PYTHON:-Python} of version 3.11 or newer here; install one, or name one: make PYTHON=/path/to/python3.12"
+}
+
+# Debian keeps the parts of venv that install pip in a package of its own.
+install_venv_module() {
+    local python=$1 version
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    command -v apt-get >/dev/null || fail "$python cannot make virtual environments: it lacks the module ensurepip"
+    [ "$(id -u)" = 0 ] || fail "$python cannot make virtual environments; run: sudo apt-get install python$version-venv"
+    echo "Installing python$version-venv"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "python$version-venv" >/dev/null
+}
+
+make_venv() {
+    local python
+    python=$(find_python)
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || install_venv_module "$python"
+    echo "Making $venv with $("$python" --version)"
+    "$python" -m venv --clear "$venv"
+}
+
+is_new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
+pip=("$venv/bin/python" -m pip --disable-pip-version-check install --quiet)
+echo "Installing what $kind needs"
+case $kind in
+    demo) "${pip[@]}" --constraint "$lock" --editable '.[demo]' ;;
+    dev)
+        "${pip[@]}" --requirement "$lock"
+        "${pip[@]}" --no-deps --no-build-isolation --editable .
+        touch "$venv/.ready-demo" # dev contains demo
+        ;;
+    *) fail "there is no environment $kind, only demo and dev" ;;
+esac
+touch "$venv/.ready-$kind"
