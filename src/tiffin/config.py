@@ -1,0 +1,299 @@
+"""The settings of a feature repository, read from ``feature_store.yaml``.
+
+Unknown keys are refused with the nearest name, so that a typo never becomes a silent default. The options of a store
+are checked by the store itself, when it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tiffin.definitions.project import is_project_name
+from tiffin.errors import ConfigError, nearest
+
+CONFIG_FILE = "feature_store.yaml"
+
+#: Where the file is when neither a folder nor a file is given; the second name is the one older repositories use.
+CONFIG_FILE_VARIABLES = ("TIFFIN_FS_YAML_FILE_PATH", "FEAST_FS_YAML_FILE_PATH")
+
+#: Older names of the backends.
+OFFLINE_ALIASES = {"file": "duckdb", "dask": "duckdb"}
+
+_VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")
+_SECRET = re.compile(r"pass|secret|token|key|credential|connection_string", re.IGNORECASE)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RegistryConfig(_Section):
+    """Where the registry is kept."""
+
+    registry_type: Literal["sql", "file"] = Field(default="sql", description="`sql`, or its older name `file`")
+    path: str = Field(
+        default="data/registry.db", min_length=1, description="a SQLite file below the repository, or a SQLAlchemy URL"
+    )
+    cache_ttl_seconds: int = Field(
+        default=600, ge=0, description="how long definitions are used before newer ones are looked for; 0: for good"
+    )
+    cache_mode: Literal["sync", "thread"] = Field(default="sync", description="kept for older repositories; no effect")
+    purge_feast_metadata: bool = Field(default=False, description="kept for older repositories; no effect")
+    sqlalchemy_config_kwargs: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="arguments of SQLAlchemy's `create_engine`, for a URL"
+    )
+
+    def __repr_args__(self) -> Any:
+        """The fields, without what stands before ``@`` in a URL."""
+        for name, value in super().__repr_args__():
+            yield name, _CREDENTIALS.sub("://***@", value) if name == "path" else value
+
+
+class StoreConfig(_Section):
+    """A store: its type, and options that the store checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    type: str = Field(min_length=1, description="the short name of the store")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the type."""
+        return dict(self.model_extra or {})
+
+    def __repr_args__(self) -> Any:
+        """The fields, without values that may be secret."""
+        yield "type", self.type
+        for name, value in self.options.items():
+            secret = _SECRET.search(name) or (isinstance(value, str) and _CREDENTIALS.search(value))
+            yield name, "***" if secret else value
+
+
+class MaterializationConfig(_Section):
+    """How the online store is loaded."""
+
+    pull_latest_features: bool = Field(default=False, description="kept for older repositories; no effect")
+    online_write_batch_size: int | None = Field(default=None, gt=0, description="rows per write")
+
+
+class RepoConfig(_Section):
+    """The settings of one feature repository.
+
+    Raises:
+        ConfigError: a key is unknown, missing, or has a value that is not allowed.
+
+    >>> RepoConfig(project="fraud", registry="data/registry.db").registry.path
+    'data/registry.db'
+    """
+
+    project: str = Field(description="the name space of the definitions")
+    project_description: str = Field(default="", description="words about the project")
+    repo_path: Path = Field(default_factory=Path.cwd, description="set by the loader: the folder of the file")
+    provider: str = Field(default="local", description="kept for older repositories; stores are chosen one by one")
+    registry: RegistryConfig = Field(default_factory=RegistryConfig, description="a path or URL, or a section")
+    online_store: StoreConfig | None = Field(
+        default_factory=lambda: StoreConfig(type="sqlite"), description="a type or a section; `null` for none"
+    )
+    offline_store: StoreConfig = Field(
+        default_factory=lambda: StoreConfig(type="duckdb"), description="a type or a section; `file` is `duckdb`"
+    )
+    point_in_time: Literal["event", "known"] = Field(
+        default="event",
+        description="`known`: a training row sees only what was known at its time; `event`: by event time alone",
+    )
+    max_future_skew_seconds: float = Field(
+        default=300, ge=0, description="how far ahead of now a pushed fact may be before it is refused"
+    )
+    materialization: MaterializationConfig = Field(
+        default_factory=MaterializationConfig, description="how the online store is loaded"
+    )
+    entity_key_serialization_version: int = Field(default=3, description="kept for older repositories; no effect")
+    coerce_tz_aware: bool = Field(default=True, description="kept for older repositories; times are always UTC")
+    flags: Any = Field(default=None, description="kept for older repositories; no effect")
+    batch_engine: Literal["local"] = Field(default="local", description="where batches are computed; only `local`")
+    auth: Literal["no_auth"] = Field(default="no_auth", description="who may do what; only `no_auth`")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _config_error(error) from error
+
+    @field_validator("project")
+    @classmethod
+    def _check_project(cls, value: str) -> str:
+        if not is_project_name(value):
+            raise ValueError("use letters, digits, '_' and '-', starting with a letter or digit")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfold(cls, values: Any) -> Any:
+        """Accept the short forms: a path for the registry, a type name for a store."""
+        if not isinstance(values, Mapping):
+            return values
+        plain = dict(values)
+        for section, key in (("registry", "path"), ("online_store", "type"), ("offline_store", "type")):
+            if isinstance(plain.get(section), str):
+                plain[section] = {key: plain[section]}
+        for section in ("batch_engine", "auth"):
+            if isinstance(plain.get(section), Mapping) and set(plain[section]) == {"type"}:
+                plain[section] = plain[section]["type"]
+        for section in ("registry", "offline_store", "materialization"):
+            if section in plain and plain[section] is None:
+                del plain[section]
+        return plain
+
+    @property
+    def offline_type(self) -> str:
+        """The type of the offline store under its newest name."""
+        return OFFLINE_ALIASES.get(self.offline_store.type, self.offline_store.type)
+
+    @property
+    def max_future_skew_us(self) -> int:
+        """``max_future_skew_seconds`` in microseconds."""
+        return int(self.max_future_skew_seconds * 1_000_000)
+
+
+def load_config(repo_path: str | Path | None = None, fs_yaml_file: str | Path | None = None) -> RepoConfig:
+    """Read the settings of a repository.
+
+    Args:
+        repo_path: the repository's folder; the working directory when neither argument is given.
+        fs_yaml_file: the file, when it is called differently or lies elsewhere; relative paths in it are then
+            relative to ``repo_path``, else to the file's folder.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or holds something that is not allowed; names file and line.
+    """
+    if fs_yaml_file is None and repo_path is None:
+        fs_yaml_file = next((os.environ[name] for name in CONFIG_FILE_VARIABLES if os.environ.get(name)), None)
+    if fs_yaml_file is None:
+        fs_yaml_file = Path(repo_path or ".") / CONFIG_FILE
+    file = Path(fs_yaml_file).expanduser()
+    folder = (Path(repo_path).expanduser() if repo_path is not None else file.parent).resolve()
+    node, values = _parse(file, _read(file))
+    if "repo_path" in values:
+        raise ConfigError("repo_path is not set in the file", location=str(file), hint="it is the file's folder")
+    try:
+        return RepoConfig(**values, repo_path=folder)
+    except ConfigError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise _config_error(error.__cause__, file, node) from None
+        raise
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        hint = f"run `tiffin init` to make a repository, or go to the folder that has {file.name}"
+        raise ConfigError(f"there is no {file.name} in {file.parent.resolve()}", hint=hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain data only, and refuses a key that is there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(file: Path, text: str) -> tuple[yaml.MappingNode, dict[str, Any]]:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if isinstance(node, yaml.MappingNode):
+            _expand(loader, node, file)
+            return node, {str(key): value for key, value in loader.construct_document(node).items()}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ConfigError(f"{file.name} is not valid YAML: {problem}", location=f"{file}{line}") from None
+    finally:
+        loader.dispose()
+    hint = "write at least: project: <name>"
+    raise ConfigError(f"{file.name} holds no settings", location=str(file), hint=hint)
+
+
+def _expand(loader: _Loader, node: yaml.Node, file: Path) -> None:
+    """Put environment variables into the values, in place; a plain value is then typed as if it had been written so."""
+    if isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            _expand(loader, value, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _expand(loader, value, file)
+    elif isinstance(node, yaml.ScalarNode) and "$" in node.value:
+        try:
+            node.value = _VARIABLE.sub(_variable, node.value)
+        except KeyError as error:
+            raise ConfigError(
+                f"the environment variable {error.args[0]} is not set",
+                location=f"{file}:{node.start_mark.line + 1}",
+                hint="set it, or write $$ for a dollar sign",
+            ) from None
+        if node.style is None:
+            node.tag = loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+
+
+def _variable(match: re.Match[str]) -> str:
+    return "$" if match[1] else os.environ[match[2] or match[3]]
+
+
+def _config_error(
+    error: ValidationError, file: Path | None = None, node: yaml.MappingNode | None = None
+) -> ConfigError:
+    """The first problem of a validation, in words for people and without the value, which may be secret."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    location = "" if file is None else f"{file}{_line(node, path)}"
+    others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"unknown key {key!r}{others}", location=location, hint=nearest(path[-1], _known(path)))
+    if first["type"] == "missing":
+        return ConfigError(f"the key {key!r} is missing{others}", location=location)
+    problem = first["msg"].removeprefix("Value error, ")
+    return ConfigError(f"{key or 'the configuration'} is not allowed{others}: {problem}", location=location)
+
+
+def _known(path: list[str]) -> list[str]:
+    """The keys that may stand where an unknown one does."""
+    fields = RepoConfig.model_fields
+    if len(path) > 1:
+        fields = (RegistryConfig if path[0] == "registry" else MaterializationConfig).model_fields
+    return [name for name in fields if name != "repo_path"]
+
+
+def _line(node: yaml.MappingNode | None, path: list[str]) -> str:
+    """``:line`` of the innermost key of a path that is in the file."""
+    line = ""
+    current: yaml.Node | None = node
+    for part in path:
+        if not isinstance(current, yaml.MappingNode):
+            break
+        for key, value in current.value:
+            if key.value == part:
+                line, current = f":{key.start_mark.line + 1}", value
+                break
+        else:
+            break
+    return line

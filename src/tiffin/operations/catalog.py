@@ -1,0 +1,89 @@
+"""Look up what has been applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
+from tiffin.errors import NotFoundError, nearest
+
+if TYPE_CHECKING:
+    from tiffin.contracts.registry import Commit, MaterializationRun
+    from tiffin.operations.context import Context
+
+D = TypeVar("D", bound=Definition)
+
+
+def list_entities(ctx: Context, tags: Mapping[str, str] | None) -> list[Entity]:
+    """The entities, by name."""
+    return _tagged(ctx.snapshot().entities.values(), tags)
+
+
+def list_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[FeatureView]:
+    """The feature views, by name."""
+    return _tagged(ctx.snapshot().views.values(), tags)
+
+
+def list_data_sources(ctx: Context, tags: Mapping[str, str] | None) -> list[DataSource]:
+    """The data sources, by name."""
+    return _tagged(ctx.snapshot().sources.values(), tags)
+
+
+def list_feature_services(ctx: Context, tags: Mapping[str, str] | None) -> list[FeatureService]:
+    """The feature services, by name."""
+    return _tagged(ctx.snapshot().services.values(), tags)
+
+
+def list_projects(ctx: Context, tags: Mapping[str, str] | None) -> list[Project]:
+    """The projects of the registry, by name."""
+    names = ctx.registry.projects()
+    return _tagged([ctx.registry.load(name).project_definition for name in names], tags)
+
+
+def get_entity(ctx: Context, name: str) -> Entity:
+    """One entity."""
+    snapshot = ctx.snapshot()
+    return snapshot.entities[snapshot.entry("entity", name).name]
+
+
+def get_feature_view(ctx: Context, name: str) -> FeatureView:
+    """One feature view."""
+    return ctx.snapshot().view(name)
+
+
+def get_data_source(ctx: Context, name: str) -> DataSource:
+    """One data source."""
+    snapshot = ctx.snapshot()
+    return snapshot.sources[snapshot.entry("data source", name).name]
+
+
+def get_feature_service(ctx: Context, name: str) -> FeatureService:
+    """One feature service."""
+    return ctx.snapshot().service(name)
+
+
+def get_project(ctx: Context, name: str | None) -> Project:
+    """One project of the registry; this repository's own when no name is given."""
+    name = name or ctx.project
+    known = ctx.registry.projects()
+    if name not in known:
+        hint = nearest(name, known)
+        raise NotFoundError(f"the registry has no project {name!r}", subject=f"project {name}", hint=hint)
+    return ctx.registry.load(name).project_definition
+
+
+def history(ctx: Context) -> list[Commit]:
+    """The project's log, newest first."""
+    return ctx.registry.history(ctx.project)
+
+
+def materialization_runs(ctx: Context, view: str | None, limit: int) -> list[MaterializationRun]:
+    """The newest runs, newest first."""
+    return ctx.registry.runs(ctx.project, view=view, limit=limit)
+
+
+def _tagged(objects: Iterable[D], tags: Mapping[str, str] | None) -> list[D]:
+    """The objects that have all of the tags, by name."""
+    wanted = (tags or {}).items()
+    return sorted((item for item in objects if wanted <= item.tags.items()), key=lambda item: item.name)

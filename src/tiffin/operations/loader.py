@@ -1,0 +1,79 @@
+"""Find backends by their short names. Built-in ones and those of third parties are declared in the same way.
+
+A package declares an entry point in the group ``tiffin.backends.online``, ``tiffin.backends.offline`` or
+``tiffin.backends.registry``; its name is the ``type`` in ``feature_store.yaml``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from tiffin.contracts.online import OnlineLocation
+from tiffin.errors import BackendNotFoundError, ConfigError, nearest
+
+if TYPE_CHECKING:
+    from tiffin.config import RepoConfig
+    from tiffin.contracts.offline import OfflineEngine
+    from tiffin.contracts.online import OnlineStore
+    from tiffin.contracts.registry import RegistryStore
+
+
+def open_registry(config: RepoConfig) -> RegistryStore:
+    """The registry store of a configuration."""
+    # ``file`` is the older name: a path is a SQLite file, which the SQL registry reads.
+    cls = _load("registry", "sql")
+    store: RegistryStore = cls.from_config(config.registry, str(config.repo_path))
+    return store
+
+
+def open_online(config: RepoConfig) -> OnlineStore:
+    """The online store of a configuration.
+
+    Raises:
+        BackendNotFoundError: the type is unknown, or a package that it needs is not installed.
+        ConfigError: there is none, or an option is unknown or wrong.
+    """
+    section = config.online_store
+    if section is None:
+        raise ConfigError("this repository has no online store", hint="set online_store in feature_store.yaml")
+    location = OnlineLocation(project=config.project, base_path=str(config.repo_path))
+    store: OnlineStore = _load("online", section.type).from_config(section.options, location)
+    return store
+
+
+def open_offline(config: RepoConfig) -> OfflineEngine:
+    """The offline engine of a configuration.
+
+    Raises:
+        BackendNotFoundError: the type is unknown, or a package that it needs is not installed.
+        ConfigError: an option is unknown or wrong.
+    """
+    cls = _load("offline", config.offline_type)
+    engine: OfflineEngine = cls.from_config(config.offline_store.options, str(config.repo_path))
+    return engine
+
+
+def _load(kind: str, name: str) -> Any:
+    """The class that a short name stands for."""
+    found = _declared(kind).get(name)
+    if found is None:
+        raise BackendNotFoundError(
+            f"there is no {kind} backend {name!r}",
+            subject=f"{kind} backend {name}",
+            hint=nearest(name, _declared(kind)),
+        )
+    try:
+        return found.load()
+    except ImportError as error:
+        raise BackendNotFoundError(
+            f"the {kind} backend {name!r} cannot be loaded: {error}",
+            subject=f"{kind} backend {name}",
+            hint=f"install what it needs: pip install 'tiffin[{name}]'",
+        ) from error
+
+
+@cache
+def _declared(kind: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"tiffin.backends.{kind}")}

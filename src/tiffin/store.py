@@ -1,0 +1,346 @@
+"""The front: everything that a program does with a feature repository, one method each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tiffin.config import RepoConfig
+    from tiffin.contracts.registry import Commit, MaterializationRun, RegistryStore
+    from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
+    from tiffin.online.response import OnlineResponse
+    from tiffin.operations.materialize import MaterializationReport
+    from tiffin.operations.online import EntityRowsInput, OnlineWrite
+    from tiffin.operations.retrieve import RetrievalJob
+    from tiffin.planning.apply import ApplyPlan
+    from tiffin.time import Clock
+
+
+class FeatureStore:
+    """A feature repository, ready for use. One object may be shared by many threads.
+
+    Args:
+        repo_path: the folder that has ``feature_store.yaml``; the working directory when nothing is given.
+        config: the settings, instead of a file.
+        fs_yaml_file: the file, when it is called differently or lies elsewhere.
+        clock: tells ``now``; the machine's clock when left out.
+
+    Raises:
+        ConfigError: the settings are missing or wrong.
+
+    ``with FeatureStore(...) as store:`` closes the backends at the end.
+    """
+
+    def __init__(
+        self,
+        repo_path: str | Path | None = None,
+        config: RepoConfig | None = None,
+        fs_yaml_file: str | Path | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        from tiffin.operations.context import open_context
+
+        self.context = open_context(repo_path, config, fs_yaml_file, clock)
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"FeatureStore(project={self.project!r}, repo_path={str(self.config.repo_path)!r})"
+
+    @property
+    def config(self) -> RepoConfig:
+        """The settings."""
+        return self.context.config
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.context.project
+
+    @property
+    def registry(self) -> RegistryStore:
+        """The registry store: the logs of all projects."""
+        return self.context.registry
+
+    def close(self) -> None:
+        """Close the backends; they are opened again if the store is used afterwards."""
+        self.context.close()
+
+    # Definitions
+
+    def plan(self, objects: Definition | Iterable[Definition], partial: bool = False) -> ApplyPlan:
+        """What ``apply`` would change; nothing is changed.
+
+        Args:
+            objects: definitions. What a view refers to comes along by itself.
+            partial: whether definitions that are not among the objects stay; otherwise they are removed.
+
+        Raises:
+            DefinitionError: the definitions contradict one another or the source; names file and line.
+            SourceError: a source cannot be read, or lacks a column.
+        """
+        from tiffin.operations.apply import plan
+
+        return plan(self.context, objects, partial=partial)
+
+    def apply(
+        self,
+        objects: Definition | Iterable[Definition] | ApplyPlan,
+        objects_to_delete: Iterable[Definition] | None = None,
+        partial: bool = True,
+    ) -> ApplyPlan:
+        """Make definitions the current ones, all of them or none (DEF-2), and create what they need online.
+
+        Args:
+            objects: definitions; or a plan, which is carried out exactly as it was shown.
+            objects_to_delete: definitions to remove.
+            partial: whether definitions that are not among the objects stay; otherwise they are removed.
+
+        Returns:
+            The plan that was carried out; an empty one when there was nothing to change (DEF-3).
+
+        Raises:
+            DefinitionError: the definitions contradict one another or the source; names file and line.
+            SourceError: a source cannot be read, or lacks a column.
+            RegistryConflictError: somebody else applied since the plan was made; nothing was changed. An ``apply`` of
+                definitions with ``partial=True`` plans again by itself.
+        """
+        from tiffin.operations.apply import apply
+
+        return apply(self.context, objects, objects_to_delete, partial=partial)
+
+    def history(self) -> list[Commit]:
+        """The versions of the definitions, newest first."""
+        from tiffin.operations.catalog import history
+
+        return history(self.context)
+
+    def rollback(self, version: int) -> ApplyPlan:
+        """Make the definitions of an older version current again, as a new version.
+
+        Raises:
+            NotFoundError: there is no such version.
+        """
+        from tiffin.operations.apply import rollback
+
+        return rollback(self.context, version)
+
+    def teardown(self) -> None:
+        """Drop the online tables of this project and forget its definitions. Sources stay as they are."""
+        from tiffin.operations.apply import teardown
+
+        teardown(self.context)
+
+    def refresh_registry(self) -> None:
+        """Look for newer definitions now, instead of after ``cache_ttl_seconds``."""
+        self.context.refresh()
+
+    def list_entities(self, *, tags: Mapping[str, str] | None = None) -> list[Entity]:
+        """The entities, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_entities
+
+        return list_entities(self.context, tags)
+
+    def list_feature_views(self, *, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
+        """The feature views, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_feature_views
+
+        return list_feature_views(self.context, tags)
+
+    def list_data_sources(self, *, tags: Mapping[str, str] | None = None) -> list[DataSource]:
+        """The data sources, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_data_sources
+
+        return list_data_sources(self.context, tags)
+
+    def list_feature_services(self, *, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
+        """The feature services, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_feature_services
+
+        return list_feature_services(self.context, tags)
+
+    def list_projects(self, *, tags: Mapping[str, str] | None = None) -> list[Project]:
+        """The projects of the registry, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_projects
+
+        return list_projects(self.context, tags)
+
+    def get_entity(self, name: str) -> Entity:
+        """One entity; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_entity
+
+        return get_entity(self.context, name)
+
+    def get_feature_view(self, name: str) -> FeatureView:
+        """One feature view; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_feature_view
+
+        return get_feature_view(self.context, name)
+
+    def get_data_source(self, name: str) -> DataSource:
+        """One data source; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_data_source
+
+        return get_data_source(self.context, name)
+
+    def get_feature_service(self, name: str) -> FeatureService:
+        """One feature service; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_feature_service
+
+        return get_feature_service(self.context, name)
+
+    def get_project(self, name: str | None = None) -> Project:
+        """One project, this repository's own by default; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_project
+
+        return get_project(self.context, name)
+
+    def delete_feature_view(self, name: str) -> None:
+        """Remove a feature view from the definitions; refused while a service uses it."""
+        self.apply([], [self.get_feature_view(name)])
+
+    def delete_feature_service(self, name: str) -> None:
+        """Remove a feature service from the definitions."""
+        self.apply([], [self.get_feature_service(name)])
+
+    # Training
+
+    def get_historical_features(
+        self,
+        entity_df: Any = None,
+        features: Sequence[str] | FeatureService = (),
+        full_feature_names: bool = False,
+        start_date: datetime | str | None = None,
+        end_date: datetime | str | None = None,
+    ) -> RetrievalJob:
+        """A training set: the features of every entity row as they were at its time. Lazy; rules PIT-1 to PIT-12.
+
+        Args:
+            entity_df: rows with keys and a time, as a pandas or polars frame, an Arrow table or a SQL query; without
+                them every fact between the two dates becomes a row.
+            features: ``["view:feature", ...]``, or a service.
+            full_feature_names: name columns ``view__feature``.
+            start_date: the first event time of the range, when there are no entity rows.
+            end_date: the last one, included.
+
+        Raises:
+            RequestError: the request contradicts itself.
+            NotFoundError: a view or feature does not exist; lists the nearest names.
+        """
+        from tiffin.operations.retrieve import retrieve
+
+        return retrieve(
+            self.context,
+            entity_df,
+            features,
+            full_feature_names=full_feature_names,
+            start_date=start_date,
+            end_date=end_date,
+        )
+
+    # Serving
+
+    def materialize(
+        self,
+        start_date: datetime | str | int,
+        end_date: datetime | str | int,
+        feature_views: Sequence[str] | None = None,
+        *,
+        progress: Any = None,
+    ) -> MaterializationReport:
+        """Load the facts of a range of event times, both ends included, into the online store (MAT-1).
+
+        Args:
+            start_date: the first event time.
+            end_date: the last one; facts after now stay out.
+            feature_views: names; all views that are online when left out.
+            progress: called as rows are written.
+
+        Raises:
+            MaterializationError: a view could not be loaded; says which are done.
+        """
+        from tiffin.operations.materialize import materialize
+
+        return materialize(self.context, start_date, end_date, feature_views, progress=progress)
+
+    def materialize_incremental(
+        self,
+        end_date: datetime | str | int,
+        feature_views: Sequence[str] | None = None,
+        *,
+        progress: Any = None,
+    ) -> MaterializationReport:
+        """Load what came since the last incremental run, late facts included (MAT-2, MAT-3).
+
+        Args:
+            end_date: up to which event time; never past now.
+            feature_views: names; all views that are online when left out.
+            progress: called as rows are written.
+
+        Raises:
+            MaterializationError: a view could not be loaded; says which are done.
+        """
+        from tiffin.operations.materialize import materialize_incremental
+
+        return materialize_incremental(self.context, end_date, feature_views, progress=progress)
+
+    def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
+        """The history of runs, newest first."""
+        from tiffin.operations.catalog import materialization_runs
+
+        return materialization_runs(self.context, view, limit)
+
+    def get_online_features(
+        self,
+        features: Sequence[str] | FeatureService,
+        entity_rows: EntityRowsInput,
+        full_feature_names: bool = False,
+    ) -> OnlineResponse:
+        """The features of entities as of now, in one round trip; rules ONL-1 to ONL-5.
+
+        Args:
+            features: ``["view:feature", ...]``, or a service.
+            entity_rows: ``[{"driver_id": 1}, ...]``, or ``{"driver_id": [1, ...]}``.
+            full_feature_names: name columns ``view__feature``.
+
+        Raises:
+            InputError: an entity row is wrong; names the row.
+            NotFoundError: a view or feature does not exist; lists the nearest names.
+        """
+        from tiffin.operations.online import read_online
+
+        return read_online(self.context, features, entity_rows, full_feature_names)
+
+    async def get_online_features_async(
+        self,
+        features: Sequence[str] | FeatureService,
+        entity_rows: EntityRowsInput,
+        full_feature_names: bool = False,
+    ) -> OnlineResponse:
+        """Like ``get_online_features``, without holding up the event loop."""
+        from tiffin.operations.online import read_online_async
+
+        return await read_online_async(self.context, features, entity_rows, full_feature_names)
+
+    def write_to_online_store(self, feature_view_name: str, df: Any) -> OnlineWrite:
+        """Write facts straight into the online store; all rows are checked before any is written (WR-5, WR-6).
+
+        Args:
+            feature_view_name: the view.
+            df: a pandas or polars frame, an Arrow table or a list of dicts, with the keys, the features and the time.
+
+        Raises:
+            InputError: names the row and the column.
+        """
+        from tiffin.operations.online import write_online
+
+        return write_online(self.context, feature_view_name, df)
