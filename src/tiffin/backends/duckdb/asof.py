@@ -19,7 +19,7 @@ from tiffin.contracts.offline import JoinedView, ViewReport
 from tiffin.errors import SourceError
 from tiffin.online.rows import payload_bytes
 from tiffin.planning.retrieval import FactColumns, FeatureColumn, KeyColumn, ViewJoin
-from tiffin.time import MIN_US
+from tiffin.time import MAX_US, MIN_US
 from tiffin.types import UnixTimestamp, arrow_type
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class AsofJoin:
         if self._view.ttl_us is not None and index.size:
             expired = has_fact & (self._slots.event_us[at] < index.times_us - self._view.ttl_us)
         matched = has_fact & ~expired
+        expired |= self._expired_before(~has_fact)
         winner = np.where(matched, winner, -1)
         ties = self._decide_ties(winner, matched) if index.size else 0
         later = int((matched & (self._slots.known_us[at] > index.times_us)).sum()) if index.size else 0
@@ -145,7 +146,7 @@ class AsofJoin:
             rows=self._spine.row_count,
             matched=int(matched.sum()),
             expired=int(expired.sum()),
-            missing=self._spine.row_count - int(has_fact.sum()),
+            missing=self._spine.row_count - int((matched | expired).sum()),
             ties=ties,
             known_later=0 if self._only_known or self._facts.known is None else later,
         )
@@ -159,8 +160,8 @@ class AsofJoin:
         columns = f"k.code, {facts.event.us} AS e, {facts.relation.address} AS a"
         columns += f", {facts.known_us} AS c" if known else ""
         bounds = [facts.event.bound("<=", index.last_us)]
-        if self._view.ttl_us is not None:
-            bounds.append(facts.event.bound(">=", max(MIN_US, index.first_us - self._view.ttl_us)))
+        if self._oldest_us is not None:
+            bounds.append(facts.event.bound(">=", self._oldest_us))
         if known and self._only_known:
             bounds.append(f"{facts.known_us} <= {index.last_us}")
         sql = (
@@ -175,6 +176,30 @@ class AsofJoin:
                 numpy_values(batch.column("a")),
                 only_known=self._only_known,
             )
+
+    @property
+    def _oldest_us(self) -> int | None:
+        """Facts before this are too old for every entity row; ``None`` without a ttl."""
+        if self._view.ttl_us is None:
+            return None
+        return max(MIN_US, self._spine.index.first_us - self._view.ttl_us)
+
+    def _expired_before(self, missing: BoolArray) -> BoolArray:
+        """Which slots without a fact have one that was too old to be looked at; asked only for the report."""
+        if self._oldest_us is None or not missing.any():
+            return np.zeros(len(missing), np.bool_)
+        facts, index = self._facts, self._spine.index
+        codes = distinct_slots(index.codes[missing], self._spine.keys.num_rows)
+        facts.connection.register("tiffin_missing", self._spine.keys.take(arrow_column(codes)))
+        seen = f"greatest({facts.event.us}, {facts.known_us})" if self._only_known else facts.event.us
+        found = facts.read(
+            f"SELECT k.code, min({seen}) AS seen FROM {facts.relation.sql} f "
+            f"JOIN tiffin_missing k ON {facts.key_match(self._view.keys, 'k')} "
+            f"WHERE {facts.event.bound('<', self._oldest_us)} GROUP BY k.code"
+        )
+        first_seen = np.full(self._spine.keys.num_rows, MAX_US)
+        first_seen[numpy_values(found["code"])] = numpy_values(found["seen"])
+        return missing & (first_seen[index.codes] <= index.times_us)
 
     def _decide_ties(self, winner: IndexArray, matched: BoolArray) -> int:
         """Let the payload decide between facts of equal stamps (PIT-4); returns how many rows it decided."""
