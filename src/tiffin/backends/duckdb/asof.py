@@ -14,7 +14,7 @@ import numpy as np
 from tiffin.backends.duckdb.relation import Relation, TimeColumn, first_line
 from tiffin.backends.duckdb.slots import BoolArray, IndexArray, Int64Array, SlotFacts
 from tiffin.backends.duckdb.spine import KeyedSpine
-from tiffin.columns import arrow_column, nullable_column, numpy_values, single_chunk
+from tiffin.columns import arrow_column, nullable_column, numpy_values, single_chunk, valid_mask
 from tiffin.contracts.offline import JoinedView, ViewReport
 from tiffin.errors import SourceError
 from tiffin.online.rows import payload_bytes
@@ -303,14 +303,34 @@ def fetch_features(
 
 def take_features(fetched: pa.Table, features: Sequence[FeatureColumn], take: Int64Array, facts: Facts) -> pa.Table:
     """Spread fetched features over entity rows: row ``i`` gets ``fetched[take[i]]``, null where that is -1."""
-    indices = nullable_column(take, take >= 0)
+    found = take >= 0
+    rows = np.maximum(take, 0)
 
     def spread(number: int) -> Any:
-        return single_chunk(cast_feature(fetched[f"f{number}"], features[number], facts)).take(indices)
+        column = single_chunk(cast_feature(fetched[f"f{number}"], features[number], facts))
+        return take_column(column, rows, found)
 
     with ThreadPoolExecutor(_COLUMN_THREADS) as pool:
         columns = dict(zip([column.name for column in features], pool.map(spread, range(len(features))), strict=True))
     return feature_table(columns, len(take))
+
+
+def take_column(column: pa.Array, rows: Int64Array, found: BoolArray) -> pa.Array:
+    """``column[rows]``, null where not ``found``.
+
+    Numbers and times go through numpy, which gathers several times faster than Arrow's ``take`` with null indices.
+    """
+    import pyarrow as pa
+
+    if len(column) == 0:
+        return pa.nulls(len(rows), column.type)
+    if not (
+        pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_timestamp(column.type)
+    ):
+        return column.take(nullable_column(rows, found))
+    values = numpy_values(column, np.dtype(f"i{column.type.bit_width // 8}"))
+    valid = found if column.null_count == 0 else found & valid_mask(column)[rows]
+    return nullable_column(values[rows], valid, column.type)
 
 
 def feature_table(columns: dict[str, Any], rows: int) -> pa.Table:
