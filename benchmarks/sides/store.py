@@ -1,0 +1,247 @@
+"""The feature stores: tiffin and Feast, through the same names and the same calls.
+
+`api` is the package that is imported, `tiffin` or `feast`; the definitions, the requests and the words are the same
+for both, which is what their compatible surfaces are for. They differ in the configuration, and in the entity rows:
+tiffin takes the Arrow table as it was read, Feast needs pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.data import data_folder, data_path, feature_names
+from benchmarks.keys import asked_keys, sampled_keys
+from benchmarks.sides.raw_online import work_folder
+from benchmarks.work import Work
+
+RANGE = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 4, 2, tzinfo=UTC))
+
+
+def write_repository(folder: Path, api: str, offline: dict[str, Any] | None = None, mode: str = "event") -> None:
+    """Writes `feature_store.yaml` (JSON is YAML).
+
+    Args:
+        folder: Where the registry and the online store go, too.
+        api: `tiffin` or `feast`.
+        offline: The `offline_store` setting; None leaves it out, and the store takes its default.
+        mode: tiffin's `point_in_time`; `event` is the only one that Feast has.
+    """
+    config: dict[str, Any] = {
+        "project": "bench",
+        "provider": "local",
+        "registry": str(folder / "registry.db"),
+        "online_store": {"type": "sqlite", "path": str(folder / "online.db")},
+        "entity_key_serialization_version": 3,
+    }
+    if offline is not None:
+        config["offline_store"] = offline
+    if api == "tiffin":
+        config["point_in_time"] = mode
+    (folder / "feature_store.yaml").write_text(json.dumps(config))
+
+
+def open_store(api: str, folder: Path) -> Any:
+    """A store of a folder that has a configuration."""
+    logging.disable(logging.INFO)
+    return importlib.import_module(api).FeatureStore(repo_path=str(folder))
+
+
+def define_views(
+    api: str, facts: list[str], *, created: bool = False, ttl_days: int | None = None, online: bool = False
+) -> list[Any]:
+    """The entity and one view per data set of facts, named v0, v1 ..."""
+    package, types = importlib.import_module(api), importlib.import_module(f"{api}.types")
+    entity = package.Entity(name="key", join_keys=["key"], value_type=package.ValueType.INT64)
+    views = []
+    for view, name in enumerate(facts):
+        path = data_path(name)
+        columns = {field.name: field.type for field in pq.read_schema(path)}
+        source = package.FileSource(
+            name=f"source{view}",
+            path=str(path),
+            timestamp_field="event_timestamp",
+            created_timestamp_column="created" if created else None,
+        )
+        kinds = {pa.int64(): types.Int64, pa.float64(): types.Float64, pa.string(): types.String}
+        schema = [package.Field(name=feature, dtype=kinds[columns[feature]]) for feature in feature_names(view)]
+        views.append(
+            package.FeatureView(
+                name=f"v{view}",
+                entities=[entity],
+                ttl=timedelta(days=ttl_days or 0),
+                schema=[package.Field(name="key", dtype=types.Int64), *schema],
+                source=source,
+                online=online,
+            )
+        )
+    return [entity, *views]
+
+
+def feature_references(views: int) -> list[str]:
+    """Every feature of the first views, as `view:feature`."""
+    return [f"v{view}:{name}" for view in range(views) for name in feature_names(view)]
+
+
+class HistoricalFeatures(Work):
+    """A training set: entity rows from a parquet file, features by `get_historical_features`, an Arrow table."""
+
+    def __init__(
+        self,
+        api: str,
+        spine: str,
+        facts: list[str],
+        *,
+        created: bool = False,
+        ttl_days: int | None = None,
+        offline: dict[str, Any] | None = None,
+        mode: str = "event",
+    ) -> None:
+        self._folder = work_folder()
+        write_repository(self._folder, api, offline, mode)
+        self._store = open_store(api, self._folder)
+        self._store.apply(define_views(api, facts, created=created, ttl_days=ttl_days))
+        self._spine, self._features = data_path(spine), feature_references(len(facts))
+        self._is_feast = api == "feast"
+
+    def run(self, index: int) -> pa.Table:
+        """Reads the entity rows and retrieves."""
+        rows = pq.read_table(self._spine)
+        job = self._store.get_historical_features(
+            entity_df=rows.to_pandas() if self._is_feast else rows, features=self._features
+        )
+        return job.to_arrow()
+
+    def answer(self, last: pa.Table) -> pa.Table:
+        """The training set."""
+        return last
+
+    def close(self) -> None:
+        """Removes the repository."""
+        shutil.rmtree(self._folder)
+
+
+class OnlineFeatures(Work):
+    """Reads from a filled SQLite store by `get_online_features(...).to_dict()`."""
+
+    def __init__(self, api: str, facts: list[str], keys: int, offline: dict[str, Any] | None = None) -> None:
+        # Filling takes Feast minutes and is not measured here, so a filled store is kept.
+        self._folder = data_folder() / f"online-{api}-{'-'.join(facts)}"
+        if not (self._folder / "filled").exists():
+            self._fill(api, facts, offline)
+        self._store = open_store(api, self._folder)
+        self._features = feature_references(len(facts))
+        self._rows = [[{"key": key} for key in asked] for asked in asked_keys(facts[0], keys)]
+
+    def run(self, index: int) -> dict[str, list[Any]]:
+        """One request."""
+        answer: dict[str, list[Any]] = self._store.get_online_features(
+            features=self._features, entity_rows=self._rows[index]
+        ).to_dict()
+        return answer
+
+    def answer(self, last: Any) -> pa.Table:
+        """The answer to the first question."""
+        return pa.table(self.run(0))
+
+    def _fill(self, api: str, facts: list[str], offline: dict[str, Any] | None) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        write_repository(self._folder, api, offline)
+        store = open_store(api, self._folder)
+        store.apply(define_views(api, facts, created=True, online=True))
+        store.materialize(*RANGE)
+        (self._folder / "filled").touch()
+
+
+class Materialize(Work):
+    """Fills an empty SQLite store from a parquet file by `materialize`."""
+
+    def __init__(self, api: str, facts: str, offline: dict[str, Any] | None = None) -> None:
+        self._folder = work_folder()
+        write_repository(self._folder, api, offline)
+        self._store = open_store(api, self._folder)
+        self._store.apply(define_views(api, [facts], created=True, online=True))
+        self._facts = facts
+
+    def run(self, index: int) -> None:
+        """One run over the whole range."""
+        self._store.materialize(*RANGE)
+
+    def answer(self, last: Any) -> pa.Table:
+        """The features of some keys, read back."""
+        rows = [{"key": key} for key in sampled_keys(self._facts)]
+        return pa.table(self._store.get_online_features(features=feature_references(1), entity_rows=rows).to_dict())
+
+    def close(self) -> None:
+        """Removes the repository."""
+        shutil.rmtree(self._folder)
+
+
+class Apply(Work):
+    """Applies many views at once to an empty registry, each over a file of its own."""
+
+    def __init__(self, api: str, schemas: str, *, again: bool = False) -> None:
+        self._folder = work_folder()
+        write_repository(self._folder, api)
+        self._store = open_store(api, self._folder)
+        package, types = importlib.import_module(api), importlib.import_module(f"{api}.types")
+        entity = package.Entity(name="key", join_keys=["key"], value_type=package.ValueType.INT64)
+        self._objects = [entity]
+        for view, path in enumerate(sorted(data_path(schemas).iterdir())):
+            self._objects.append(_small_view(package, types, entity, view, path))
+        if again:
+            self._store.apply(self._objects)
+
+    def run(self, index: int) -> None:
+        """Applies all of them."""
+        self._store.apply(self._objects)
+
+    def answer(self, last: Any) -> pa.Table:
+        """The names of the views that a new store finds."""
+        return pa.table({"name": sorted(view.name for view in self._store.list_feature_views())})
+
+    def close(self) -> None:
+        """Removes the repository."""
+        shutil.rmtree(self._folder)
+
+
+def _small_view(package: Any, types: Any, entity: Any, view: int, path: Path) -> Any:
+    source = package.FileSource(
+        name=f"source{view}", path=str(path), timestamp_field="event_timestamp", created_timestamp_column="created"
+    )
+    schema = [
+        package.Field(name=feature, dtype=types.Int64 if index % 2 else types.Float64)
+        for index, feature in enumerate(feature_names(view))
+    ]
+    return package.FeatureView(
+        name=f"v{view}", entities=[entity], ttl=timedelta(days=1), schema=schema, source=source, online=False
+    )
+
+
+def historical_features(**arguments: Any) -> Work:
+    """An applied repository, ready to retrieve."""
+    return HistoricalFeatures(**arguments)
+
+
+def online_features(**arguments: Any) -> Work:
+    """A filled store, ready to be read."""
+    return OnlineFeatures(**arguments)
+
+
+def materialize(**arguments: Any) -> Work:
+    """An applied repository with an empty online store."""
+    return Materialize(**arguments)
+
+
+def apply_views(**arguments: Any) -> Work:
+    """An empty registry, and the definitions."""
+    return Apply(**arguments)

@@ -1,0 +1,19 @@
+"""What is measured: one module per benchmark, each giving a `Suite` for the full or the quick run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from benchmarks.case import Suite
+from benchmarks.suites import applying, joins, large_join, materializing, reads, starting
+
+#: Name to the function that makes the suite; `quick` is the small version, a check of the harness more than a
+#: measurement.
+SUITES: Mapping[str, Callable[[bool], Suite]] = {
+    "start": starting.suite,
+    "join": joins.suite,
+    "large-join": large_join.suite,
+    "online": reads.suite,
+    "materialize": materializing.suite,
+    "apply": applying.suite,
+}
