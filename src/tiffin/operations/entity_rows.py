@@ -38,8 +38,7 @@ class EntityRows:
         """Take a pandas or polars frame, an Arrow table or anything with an Arrow stream.
 
         Raises:
-            InputError: it is none of these.
-            RequestError: there is no time column, or several (PIT-6).
+            InputError: it is none of these, or there is no time column, or several (PIT-6).
         """
         table = to_table(frame)
         times = [field.name for field in table.schema if _is_time(field.type)]

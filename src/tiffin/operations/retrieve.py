@@ -211,15 +211,11 @@ def _range_rows(
     start_us = end_us - (max(ttls) if ttls else _DEFAULT_RANGE_US) if start is None else to_us(start)
     if start_us > end_us:
         raise RequestError(f"start_date {start} is after end_date {end}", hint="swap the two dates")
-    keys = {tuple(key.entity_column for key in view.keys) for view in plan.views}
-    if len(keys) > 1:
-        raise RequestError(
-            "without entity rows, all views must have the same join keys",
-            hint="pass entity_df, or ask for the views one by one",
-        )
     spines = [ctx.offline.spine(RangePlan(view, start_us, end_us)) for view in plan.views]
-    merged = pa.concat_tables(spines)
-    return merged.group_by(merged.column_names).aggregate([]) if len(spines) > 1 else merged
+    merged = pa.concat_tables(spines, promote_options="default").select([*plan.keys, "event_timestamp"])
+    merged = merged.group_by(merged.column_names).aggregate([]) if len(spines) > 1 else merged
+    order = [(name, "ascending") for name in ("event_timestamp", *plan.keys)]
+    return merged.sort_by(order)
 
 
 def _join(engine: OfflineEngine, plan: RetrievalPlan, spine: pa.Table) -> tuple[pa.Table, RetrievalReport]:

@@ -58,6 +58,11 @@ class Selection:
         """The key columns that entity rows must have, each once, in order of first use."""
         return tuple(dict.fromkeys(column for selected in self.views for column in selected.entity_columns))
 
+    def reference(self, column: OutputColumn) -> str:
+        """The feature behind a column as it is asked for: ``view:feature``."""
+        view = self.views[column.view]
+        return f"{view.name}:{view.features[column.feature].name}"
+
 
 def resolve_features(
     snapshot: Snapshot, features: Sequence[str] | FeatureService, *, full_feature_names: bool = False
@@ -75,12 +80,12 @@ def resolve_features(
         NameCollisionError: two columns would have one name (PIT-9).
     """
     wanted = _service_items(snapshot, features) if isinstance(features, FeatureService) else _items(snapshot, features)
-    views: dict[tuple[str, str], int] = {}
+    views: dict[tuple[str, str, tuple[tuple[str, str], ...]], int] = {}
     chosen: list[list[Field]] = []
     definitions: list[FeatureView] = []
     columns: list[OutputColumn] = []
     for view, feature in wanted:
-        key = (view.name, view.name_to_use)
+        key = (view.name, view.name_to_use, tuple(sorted(view.projection.join_key_map.items())))
         index = views.setdefault(key, len(views))
         if index == len(chosen):
             chosen.append([])
@@ -89,8 +94,9 @@ def resolve_features(
         columns.append(OutputColumn(index, len(chosen[index]), name))
         chosen[index].append(feature)
     selected = tuple(SelectedView(view, tuple(names)) for view, names in zip(definitions, chosen, strict=True))
-    _check_columns(selected, columns)
-    return Selection(selected, tuple(columns))
+    selection = Selection(selected, tuple(columns))
+    _check_names(selection)
+    return selection
 
 
 def check_entity_collisions(selection: Selection, entity_columns: Sequence[str]) -> None:
@@ -104,7 +110,7 @@ def check_entity_collisions(selection: Selection, entity_columns: Sequence[str])
         if column.name in present:
             view = selection.views[column.view]
             raise NameCollisionError(
-                f"feature {column.name!r} of {view.view.subject} has the name of an entity column",
+                f"feature {selection.reference(column)!r} would have the name of the entity column {column.name!r}",
                 subject=view.view.subject,
                 location=view.view.location,
                 hint="pass full_feature_names=True, or rename the entity column",
@@ -137,19 +143,27 @@ def _service_items(snapshot: Snapshot, service: FeatureService) -> list[tuple[Fe
     return found
 
 
-def _check_columns(views: Sequence[SelectedView], columns: Sequence[OutputColumn]) -> None:
+def _check_names(selection: Selection) -> None:
+    """Refuse two views under one name, and two columns under one name (PIT-9, PIT-11)."""
+    names: set[str] = set()
+    for selected in selection.views:
+        if selected.name in names:
+            raise NameCollisionError(
+                f"two views of the request are called {selected.name!r}",
+                subject=selected.view.subject,
+                hint="give one of them another name: view.with_name(...)",
+            )
+        names.add(selected.name)
     owners: dict[str, OutputColumn] = {}
-    for column in columns:
+    for column in selection.columns:
         first = owners.setdefault(column.name, column)
         if first is column:
             continue
-        one, other = views[first.view], views[column.view]
-        if first.view == column.view:
-            raise RequestError(
-                f"feature {column.name!r} of {one.view.subject} is asked for twice", hint="ask for it once"
-            )
+        one, other = selection.reference(first), selection.reference(column)
+        if one == other:
+            raise RequestError(f"feature {one!r} is asked for twice", hint="ask for it once")
         raise NameCollisionError(
-            f"{one.name} and {other.name} both give a column {column.name!r}",
-            subject=other.view.subject,
+            f"features {one!r} and {other!r} would both be column {column.name!r}",
+            subject=selection.views[column.view].view.subject,
             hint="pass full_feature_names=True, or use with_name() for a view that is used twice",
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiffin.definitions import DataSource
-from tiffin.errors import RequestError, UnsupportedError
+from tiffin.errors import InputError, RequestError, UnsupportedError
 from tiffin.planning.references import SelectedView, Selection
 from tiffin.registry.snapshot import Snapshot
 from tiffin.types import FeatureType
@@ -192,14 +192,14 @@ def find_time_column(columns: Sequence[str], time_columns: Sequence[str]) -> str
         time_columns: those whose type is a time.
 
     Raises:
-        RequestError: there is none, or several and none is called ``event_timestamp``.
+        InputError: there is none, or several and none is called ``event_timestamp``; lists them.
     """
     if "event_timestamp" in columns:
         return "event_timestamp"
     if len(time_columns) == 1:
         return time_columns[0]
     found = f"there are several: {', '.join(time_columns)}" if time_columns else f"none of {', '.join(columns)} is"
-    raise RequestError(
+    raise InputError(
         f"the entity rows have no column 'event_timestamp', and of time columns {found}",
         hint="name the column that holds the time of each row event_timestamp",
     )

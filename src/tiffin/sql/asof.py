@@ -51,7 +51,7 @@ def compile_retrieval(
     Returns:
         Text in DuckDB's dialect; its rows are the entity rows with the features, in order.
     """
-    moment = exp.func("epoch_us", exp.cast(exp.column(time_column, quoted=True), "timestamptz"), dialect=_DIALECT)
+    moment = sqlglot.parse_one(_moment(time_column), dialect=_DIALECT)
     number = exp.Window(this=exp.func("row_number", dialect=_DIALECT))
     spine = exp.select(exp.alias_(number, "__row"), exp.alias_(moment, "__t"), "*").from_(exp.to_table(table))
     query = exp.select(exp.Column(this=exp.Star(except_=_names("__row", "__t")), table=exp.to_identifier("spine")))
@@ -61,10 +61,21 @@ def compile_retrieval(
         query = query.with_(f"view_{index}", as_=_view_rows(index, view))
         query = query.join(f"view_{index}", on=f"spine.__row = view_{index}.__row", join_type="left", dialect=_DIALECT)
     for view_index, feature_index, name in plan.columns:
-        feature = plan.views[view_index].features[feature_index].name
-        column = exp.column(_part(feature), table=f"view_{view_index}", quoted=True)
+        feature = plan.views[view_index].features[feature_index]
+        column: exp.Expression = exp.column(_part(feature.name), table=f"view_{view_index}", quoted=True)
+        if feature.default is not None:
+            column = exp.Coalesce(this=column, expressions=[exp.convert(feature.default)])
         query = query.select(exp.alias_(column, name, quoted=True))
     return query.order_by("spine.__row").sql(dialect=_DIALECT, pretty=True)
+
+
+def _moment(time_column: str) -> str:
+    """The time of an entity row in microseconds; a cast from nanoseconds would round where they are to be floored."""
+    name = exp.column(time_column, quoted=True).sql(dialect=_DIALECT)
+    nanos = f"epoch_ns(TRY_CAST({name} AS TIMESTAMP_NS))"
+    floored = f"(({nanos} - (({nanos} % 1000) + 1000) % 1000) // 1000)"
+    kinds = "('TIMESTAMP_NS', 'TIMESTAMPTZ_NS')"
+    return f"CASE WHEN typeof({name}) IN {kinds} THEN {floored} ELSE epoch_us(CAST({name} AS TIMESTAMPTZ)) END"
 
 
 def _names(*names: str) -> list[exp.Expression]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ROW_BITS = 40
 
 _TIME_TYPES = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE", "DATE"}
+_NANOSECONDS = {"TIMESTAMP_NS", "TIMESTAMPTZ_NS"}
 _ENDINGS = {"parquet": ("parquet", "pq", "parq"), "csv": ("csv", "csv.gz", "tsv")}
 
 
@@ -47,7 +48,7 @@ class TimeColumn:
     @property
     def us(self) -> str:
         """The column as int64 microseconds; nanoseconds are floored, text without a zone is UTC."""
-        if self.type_name == "TIMESTAMP_NS":
+        if self.type_name in _NANOSECONDS:
             nanos = f"epoch_ns({self.sql})"
             return f"(({nanos} - (({nanos} % 1000) + 1000) % 1000) // 1000)"
         if self.type_name == "DATE":
@@ -112,7 +113,7 @@ class Relation:
         """
         sql = self.require(column, why=why)
         type_name = self.types[column]
-        if type_name not in _TIME_TYPES and type_name not in ("TIMESTAMP_NS", "VARCHAR"):
+        if type_name not in _TIME_TYPES | _NANOSECONDS and type_name != "VARCHAR":
             raise SourceError(
                 f"{self.subject}: column {column!r} has type {type_name}, where a time is expected",
                 subject=self.subject,
