@@ -8,77 +8,41 @@ bytes. A key is its parts one after the other, so no two different keys have the
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tiffin.columns import numpy_values, valid_mask
+from tiffin.columns import nullable_column, numpy_values, valid_mask
 from tiffin.errors import InputError, TypeMismatchError
-from tiffin.time import to_us
+from tiffin.online.blobs import cut, cut_evenly, fixed_blobs, join_blobs, lengths, text_blobs
+from tiffin.time import MAX_US, MIN_US, from_us, to_us
 from tiffin.types import Bool, Bytes, FeatureType, Int32, Int64, UnixTimestamp
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FLIP = 1 << 63
-_INT = struct.Struct(">cQ")
-_TEXT = struct.Struct(">cI")
-_INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
-_INTEGER_KEYS = (Int32, Int64, UnixTimestamp, Bool)
+_NUMBER = struct.Struct(">cQ")
+_LENGTH = struct.Struct(">cI")
+_NUMBER_PART = np.dtype([("tag", "S1"), ("number", ">u8")])
+_LENGTH_PART = np.dtype([("tag", "S1"), ("length", ">u4")])
+_NUMBER_KEYS = (Int32, Int64, UnixTimestamp, Bool)
+#: Types whose values are taken as they are when all of them are of one Python type.
+_NATIVE: dict[FeatureType, type] = {Int32: int, Int64: int, Bool: bool, Bytes: bytes}
 
 #: The key of views without entities.
 NO_ENTITY = b"\x00"
 
 
-def key_encoder(types: Sequence[FeatureType], names: Sequence[str]) -> Callable[[Sequence[Any]], bytes | None]:
-    """A function from the values of one key to its bytes, ``None`` when a value is null.
-
-    Raises (from the function):
-        TypeMismatchError: a value is not of the key's type.
-    """
-    parts = [_part_encoder(dtype, name) for dtype, name in zip(types, names, strict=True)]
-    if not parts:
-        return lambda values: NO_ENTITY
-    if len(parts) == 1:
-        (only,) = parts
-        return lambda values: None if values[0] is None else only(values[0])
-
-    def encode(values: Sequence[Any]) -> bytes | None:
-        if any(value is None for value in values):
-            return None
-        return b"".join(part(value) for part, value in zip(parts, values, strict=True))
-
-    return encode
-
-
-def _part_encoder(dtype: FeatureType, name: str) -> Callable[[Any], bytes]:
-    pack = _INT.pack
-
-    def encode_int(value: Any) -> bytes:
-        if type(value) is int and _INT_MIN <= value <= _INT_MAX:
-            return pack(b"i", value + _FLIP)
-        return pack(b"i", key_value(value, dtype, name) + _FLIP)
-
-    def encode_text(value: Any) -> bytes:
-        content = key_value(value, dtype, name).encode()
-        return _TEXT.pack(b"s", len(content)) + content
-
-    def encode_bytes(value: Any) -> bytes:
-        content = bytes(key_value(value, dtype, name))
-        return _TEXT.pack(b"b", len(content)) + content
-
-    if dtype is Int64:
-        return encode_int
-    if dtype in _INTEGER_KEYS:
-        return lambda value: pack(b"i", int(key_value(value, dtype, name)) + _FLIP)
-    return encode_bytes if dtype is Bytes else encode_text
+# --- One value -------------------------------------------------------------------------------------------------------
 
 
 def key_value(value: Any, dtype: FeatureType, name: str) -> Any:
-    """One value of a key in its type.
+    """One value of a key in its type: int, bool, aware datetime, bytes or text.
 
     Raises:
         TypeMismatchError: it is not of the type, and does not parse to it exactly.
@@ -87,80 +51,137 @@ def key_value(value: Any, dtype: FeatureType, name: str) -> Any:
     17
     """
     if isinstance(value, np.generic):
-        value = value.item()
+        value = _from_numpy(value)
+    typed = _typed(value, dtype)
+    if typed is None:
+        found = f"{value!r} ({type(value).__name__})"
+        raise TypeMismatchError(
+            f"{found} is not a key of type {dtype!r} for {name!r}", subject=name, hint=_hint(value, dtype)
+        )
+    return typed
+
+
+def _typed(value: Any, dtype: FeatureType) -> Any:
+    """The value in its type, ``None`` where it has another."""
     if dtype in (Int32, Int64):
         if isinstance(value, str):
             value = _parse_int(value)
-        if type(value) is int and _INT_MIN <= value <= _INT_MAX:
-            return value
-    elif dtype is Bool:
-        if isinstance(value, bool):
-            return value
-    elif dtype is UnixTimestamp:
-        if isinstance(value, datetime | date | str):
-            return to_us(value)
-        if type(value) is int:
-            return value
-    elif dtype is Bytes:
-        if isinstance(value, bytes | bytearray):
-            return bytes(value)
-    elif isinstance(value, str):
-        return value
-    elif isinstance(value, UUID):
+        return value if type(value) is int and -_FLIP <= value < _FLIP else None
+    if dtype is Bool:
+        return value if isinstance(value, bool) else None
+    if dtype is UnixTimestamp:
+        return _typed_time(value)
+    if dtype is Bytes:
+        return bytes(value) if isinstance(value, bytes | bytearray) else None
+    if isinstance(value, UUID):
         return str(value)
-    raise TypeMismatchError(
-        f"{value!r} ({type(value).__name__}) is not a key of type {dtype!r} for {name!r}",
-        subject=name,
-        hint=_hint(dtype),
-    )
+    return value if _is_text(value) else None
+
+
+def _typed_time(value: Any) -> datetime | None:
+    if isinstance(value, bool) or not isinstance(value, datetime | date | str | int):
+        return None
+    try:
+        us = to_us(value)
+    except InputError:
+        return None
+    return from_us(us) if MIN_US <= us <= MAX_US else None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is text that has bytes; half of a surrogate pair has none."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _from_numpy(value: np.generic) -> Any:
+    """The Python value; a ``datetime64`` is UTC and loses its nanoseconds, as all times do."""
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else value.astype("datetime64[us]").item().replace(tzinfo=UTC)
+    return value.item()
 
 
 def _parse_int(text: str) -> Any:
-    """The number whose one decimal form the text is; otherwise the text itself."""
-    digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdigit() and str(int(text)) == text else text
+    stripped = text.strip()
+    digits = stripped[1:] if stripped[:1] in ("+", "-") else stripped
+    return int(stripped) if digits.isascii() and digits.isdigit() else text
 
 
-def _hint(dtype: FeatureType) -> str:
+def _hint(value: Any, dtype: FeatureType) -> str:
     if dtype in (Int32, Int64):
-        return "pass whole numbers; a pandas column with gaps becomes floats: use astype('Int64')"
+        if isinstance(value, float):
+            return "pass whole numbers; a pandas column with gaps becomes floats: use astype('Int64')"
+        return "pass whole numbers that fit 64 bits"
     return f"pass values of type {dtype!r}"
 
 
-def cast_key_column(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array:
-    """A column of keys in the type that keys are compared in; nulls stay.
+# --- The keys of a request -------------------------------------------------------------------------------------------
 
-    Integers become int64, times int64 microseconds, everything else text, bytes or booleans.
+
+def key_values(values: list[Any], dtype: FeatureType, name: str) -> list[Any]:
+    """A column of a request's keys in their type; ``None`` stays.
 
     Raises:
-        TypeMismatchError: the column has another type, or a value does not parse exactly; names the row.
+        TypeMismatchError: a value is not of the type; names the row.
     """
-    import pyarrow as pa
+    native = _NATIVE.get(dtype)
+    if native is not None and set(map(type, values)) == {native} and (native is not int or _fit(values)):
+        return values
+    typed: list[Any] = []
+    for row, value in enumerate(values):
+        try:
+            typed.append(None if _is_null(value) else key_value(value, dtype, name))
+        except TypeMismatchError as error:
+            raise TypeMismatchError(f"entity row {row}: {error.message}", subject=name, hint=error.hint) from None
+    return typed
 
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    found = column.type
-    if pa.types.is_null(found):
-        return pa.nulls(len(column), key_arrow_type(dtype))
-    if dtype in (Int32, Int64) and pa.types.is_integer(found):
-        return _exact(column, pa.int64(), dtype, name)
-    if dtype is UnixTimestamp and pa.types.is_timestamp(found):
-        scale = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": 1}[found.unit]
-        values = numpy_values(column) * scale
-        micros = values // 1000 if found.unit == "ns" else values
-        return pa.Array.from_buffers(pa.int64(), len(column), [_bitmap(column), pa.py_buffer(micros)])
-    text = pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
-    if text and dtype not in _INTEGER_KEYS and dtype is not Bytes:
-        return column.cast(pa.string())
-    if dtype is Bytes and (pa.types.is_binary(found) or pa.types.is_large_binary(found)):
-        return column.cast(pa.binary())
-    if dtype is Bool and pa.types.is_boolean(found):
-        return column
-    if text or pa.types.is_date(found):
-        return _by_value(column, dtype, name)
-    raise TypeMismatchError(
-        f"key column {name!r} has type {found}, where {dtype!r} is expected", subject=name, hint=_hint(dtype)
-    )
+
+def _fit(values: list[int]) -> bool:
+    return min(values) >= -_FLIP and max(values) < _FLIP
+
+
+def _is_null(value: Any) -> bool:
+    """``None``, and what pandas and numpy have for it; not NaN, which is a number."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, np.datetime64) and bool(np.isnat(value))
+
+
+def encode_keys(columns: Sequence[list[Any]], types: Sequence[FeatureType], count: int) -> list[bytes | None]:
+    """The bytes of a request's keys; ``None`` where a part is null.
+
+    Args:
+        columns: one per part of the key, from ``key_values``.
+        types: their types.
+        count: how many keys.
+    """
+    if not columns:
+        return [NO_ENTITY] * count
+    parts = [_encode_part(values, dtype) for values, dtype in zip(columns, types, strict=True)]
+    if len(parts) == 1:
+        return parts[0]
+    return [None if None in part else b"".join(part) for part in zip(*parts, strict=True)]
+
+
+def _encode_part(values: list[Any], dtype: FeatureType) -> list[bytes | None]:
+    if dtype in _NUMBER_KEYS:
+        if dtype is UnixTimestamp:
+            values = [None if value is None else to_us(value) for value in values]
+        pack = _NUMBER.pack
+        return [None if value is None else pack(b"i", value + _FLIP) for value in values]
+    pack = _LENGTH.pack
+    if dtype is Bytes:
+        return [None if value is None else pack(b"b", len(value)) + value for value in values]
+    contents = [None if value is None else value.encode() for value in values]
+    return [None if content is None else pack(b"s", len(content)) + content for content in contents]
+
+
+# --- The keys of many facts ------------------------------------------------------------------------------------------
 
 
 def key_arrow_type(dtype: FeatureType) -> pa.DataType:
@@ -169,28 +190,53 @@ def key_arrow_type(dtype: FeatureType) -> pa.DataType:
 
     if dtype is Bool:
         return pa.bool_()
-    if dtype in _INTEGER_KEYS:
+    if dtype in _NUMBER_KEYS:
         return pa.int64()
     return pa.binary() if dtype is Bytes else pa.string()
 
 
-def _bitmap(column: pa.Array) -> Any:
-    """The null bitmap of a column as one that starts at its first value."""
+def cast_key_column(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array:
+    """A column of keys in the type that keys are compared in (``key_arrow_type``); nulls stay.
+
+    Raises:
+        TypeMismatchError: the column has another type, or a value does not parse exactly; names the row.
+    """
     import pyarrow as pa
 
-    return pa.py_buffer(np.packbits(valid_mask(column), bitorder="little")) if column.null_count else None
-
-
-def _exact(column: pa.Array, wanted: pa.DataType, dtype: FeatureType, name: str) -> pa.Array:
-    import pyarrow as pa
-
-    try:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    found, wanted = column.type, key_arrow_type(dtype)
+    if found == wanted:
+        return column
+    if pa.types.is_null(found):
+        return pa.nulls(len(column), wanted)
+    if dtype in (Int32, Int64) and pa.types.is_integer(found):
+        return column.cast(wanted) if found != pa.uint64() else _each(column, dtype, name)
+    if dtype is UnixTimestamp and pa.types.is_timestamp(found):
+        return _microseconds(column)
+    text = pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    if text and dtype not in _NUMBER_KEYS and dtype is not Bytes:
         return column.cast(wanted)
-    except pa.ArrowInvalid as error:
-        raise TypeMismatchError(f"key column {name!r} does not fit {dtype!r}: {error}", subject=name) from error
+    if dtype is Bytes and (pa.types.is_large_binary(found) or pa.types.is_fixed_size_binary(found)):
+        return column.cast(wanted)
+    if (text and dtype not in (Bool, Bytes)) or (pa.types.is_date(found) and dtype is UnixTimestamp):
+        return _each(column, dtype, name)
+    hint = _hint(0.5 if pa.types.is_floating(found) else None, dtype)
+    raise TypeMismatchError(
+        f"key column {name!r} has type {found}, where {dtype!r} is expected", subject=name, hint=hint
+    )
 
 
-def _by_value(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array:
+def _microseconds(column: pa.Array) -> pa.Array:
+    """Times as int64 microseconds; nanoseconds are floored."""
+    import pyarrow as pa
+
+    if column.type.unit != "ns":
+        return column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
+    return nullable_column(numpy_values(column) // 1000, valid_mask(column), pa.int64())
+
+
+def _each(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array:
     """Each distinct value once through ``key_value``."""
     import pyarrow as pa
 
@@ -198,10 +244,11 @@ def _by_value(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array:
     values = []
     for value in encoded.dictionary.to_pylist():
         try:
-            values.append(key_value(value, dtype, name))
-        except InputError as error:
+            typed = key_value(value, dtype, name)
+        except TypeMismatchError as error:
             row = column.to_pylist().index(value)
             raise TypeMismatchError(f"row {row}: {error.message}", subject=name, hint=error.hint) from None
+        values.append(to_us(typed) if dtype is UnixTimestamp else typed)
     return pa.array(values, key_arrow_type(dtype)).take(encoded.indices)
 
 
@@ -216,20 +263,35 @@ def encode_key_columns(columns: Sequence[pa.Array], count: int) -> list[bytes]:
 
     if not columns:
         return [NO_ENTITY] * count
-    parts: list[list[bytes]] = []
-    for column in columns:
-        if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
-            values = numpy_values(column.cast(pa.int64()))
-            block = np.empty((count, 9), np.uint8)
-            block[:, 0] = ord("i")
-            block[:, 1:] = (values.view(np.uint64) + np.uint64(_FLIP)).astype(">u8").view(np.uint8).reshape(count, 8)
-            content = block.tobytes()
-            parts.append([content[i : i + 9] for i in range(0, 9 * count, 9)])
-        else:
-            tag = b"b" if pa.types.is_binary(column.type) else b"s"
-            texts = column.cast(pa.binary()).to_pylist()
-            pack = _TEXT.pack
-            parts.append([pack(tag, len(text)) + text for text in texts])
+    numbers = [pa.types.is_integer(column.type) or pa.types.is_boolean(column.type) for column in columns]
+    if all(numbers):
+        return cut_evenly(_side_by_side([_number_part(column) for column in columns]))
+    parts: list[Any] = []
+    for column, number in zip(columns, numbers, strict=True):
+        if number:
+            parts.append(fixed_blobs(_number_part(column)))
+            continue
+        content = text_blobs(column)
+        head = np.empty(count, _LENGTH_PART)
+        head["tag"] = b"b" if pa.types.is_binary(column.type) else b"s"
+        head["length"] = lengths(content)
+        parts += [fixed_blobs(head), content]
+    return cut(join_blobs(parts))
+
+
+def _number_part(column: pa.Array) -> NDArray[Any]:
+    import pyarrow as pa
+
+    part = np.empty(len(column), _NUMBER_PART)
+    part["tag"] = b"i"
+    part["number"] = numpy_values(column.cast(pa.int64())).view(np.uint64) ^ np.uint64(_FLIP)
+    return part
+
+
+def _side_by_side(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     if len(parts) == 1:
         return parts[0]
-    return [b"".join(part) for part in zip(*parts, strict=True)]
+    block = np.empty(len(parts[0]), np.dtype([(f"p{i}", part.dtype) for i, part in enumerate(parts)]))
+    for i, part in enumerate(parts):
+        block[f"p{i}"] = part
+    return block

@@ -1,14 +1,14 @@
-"""What an online read gives: values, statuses and event times, by column."""
+"""What an online read gives: values, statuses and event times, by column; decoded when they are asked for."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tiffin.time import SECOND_US, from_us
-from tiffin.types import FeatureType, Json, arrow_type
+from tiffin.online.defaults import fill_nulls
+from tiffin.online.found import FieldStatus, FoundRows
+from tiffin.time import SECOND_US, from_us, to_us
+from tiffin.types import FeatureType, Int32, Int64, UnixTimestamp, arrow_type
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,46 +18,23 @@ if TYPE_CHECKING:
 
     from tiffin.planning.online import OnlinePlan
 
-
-class FieldStatus(enum.IntEnum):
-    """What a value of an answer is; four cases that are kept apart (ONL-3)."""
-
-    INVALID = 0
-    PRESENT = 1
-    NULL_VALUE = 2
-    NOT_FOUND = 3
-    OUTSIDE_MAX_AGE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ViewRows:
-    """The decoded rows of one view.
-
-    Attributes:
-        values: for each wanted feature a list of values, one per request row; ``None`` for null.
-        states: per request row, whether its fact is there (PRESENT), was never there, or is too old.
-        event_us: per request row, the event time of its fact, ``None`` where there is none.
-        absent: (feature, row) pairs that the fact was written without, before the feature was added.
-    """
-
-    values: list[list[Any]]
-    states: list[FieldStatus]
-    event_us: list[int | None]
-    absent: frozenset[tuple[int, int]] = frozenset()
+_NAMES = {int(status): status.name for status in FieldStatus}
 
 
 class OnlineResponse:
-    """The answer to an online read. Columns come in request order: keys, then features as asked (ONL-1)."""
+    """The answer to an online read. Columns come in request order: keys, then features as asked (ONL-1).
 
-    def __init__(self, plan: OnlinePlan, entities: dict[str, list[Any]], rows: Sequence[ViewRows], count: int) -> None:
+    ``to_dict`` gives Python objects: times are aware datetimes, decimals ``Decimal``, UUIDs ``uuid.UUID``, JSON what it
+    says, maps and structs ``dict``, sets ``set`` where their values can be in one. ``to_arrow`` gives the types of the
+    definitions, whatever the values are (TYP-2), and every stored value exactly (TYP-1).
+    """
+
+    __slots__ = ("_entities", "_found", "_plan")
+
+    def __init__(self, plan: OnlinePlan, entities: dict[str, list[Any]], found: Sequence[FoundRows]) -> None:
         self._plan = plan
         self._entities = entities
-        self._rows = rows
-        self._count = count
-
-    def __len__(self) -> int:
-        """How many entity rows were asked for."""
-        return self._count
+        self._found = found
 
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
         """Column name to values, one per entity row.
@@ -65,63 +42,49 @@ class OnlineResponse:
         Args:
             include_event_timestamps: add ``<name>__ts`` columns of whole seconds since 1970, 0 where there is no fact.
         """
-        answer = dict(self._entities)
-        rows = self._rows
-        for column in self._plan.columns:
-            values = rows[column.view].values[column.feature]
-            if column.default is not None:
-                values = [column.default if value is None else value for value in values]
-            answer[column.name] = values
+        answer = self._entities.copy()
+        plan, found = self._plan, self._found
+        if len(found) == 1 and not plan.defaults:
+            answer.update(zip(plan.names, found[0].values(), strict=True))
+        else:
+            values = [rows.values() for rows in found]
+            for column in plan.columns:
+                cells = values[column.view][column.feature]
+                if column.default is not None:
+                    cells = [column.default if value is None else value for value in cells]
+                answer[column.name] = cells
         if include_event_timestamps:
-            for column in self._plan.columns:
-                times = rows[column.view].event_us
-                answer[f"{column.name}__ts"] = [0 if us is None else us // SECOND_US for us in times]
+            answer.update(self._seconds())
         return answer
 
-    def statuses(self) -> dict[str, list[str]]:
-        """Feature column to the name of each value's status."""
-        found: dict[str, list[str]] = {}
-        for column in self._plan.columns:
-            rows = self._rows[column.view]
-            found[column.name] = [
-                self._status(rows, column.feature, row, value).name
-                for row, value in enumerate(rows.values[column.feature])
-            ]
-        return found
-
-    @staticmethod
-    def _status(rows: ViewRows, feature: int, row: int, value: Any) -> FieldStatus:
-        state = rows.states[row]
-        if state is not FieldStatus.PRESENT or value is not None:
-            return state
-        return FieldStatus.NOT_FOUND if (feature, row) in rows.absent else FieldStatus.NULL_VALUE
-
-    def event_timestamps(self) -> dict[str, list[datetime | None]]:
-        """Feature column to the event time of each value's fact; ``None`` where there is no fact."""
-        return {
-            column.name: [None if us is None else from_us(us) for us in self._rows[column.view].event_us]
-            for column in self._plan.columns
-        }
-
     def to_arrow(self, include_event_timestamps: bool = False) -> pa.Table:
-        """The answer as a table; types come from the definitions, never from the values (TYP-2)."""
+        """The answer as a table.
+
+        Args:
+            include_event_timestamps: as in ``to_dict``.
+        """
         import pyarrow as pa
 
-        answer = self.to_dict(include_event_timestamps)
-        types: dict[str, FeatureType] = {column.name: column.dtype for column in self._plan.columns}
-        types.update(self._plan.keys)
-        arrays = {}
-        for name, values in answer.items():
-            if name not in types:
-                arrays[name] = pa.array(values, pa.int64()) if name.endswith("__ts") else pa.array(values)
-            elif name in self._plan.keys:
-                arrays[name] = _key_array(values, types[name])
-            else:
-                arrays[name] = pa.array(_storable(values, types[name]), arrow_type(types[name]))
-        return pa.table(arrays)
+        keys = self._plan.keys
+        columns: dict[str, Any] = {
+            name: _key_array(values, keys[name]) if name in keys else pa.array(values)
+            for name, values in self._entities.items()
+        }
+        arrays = [rows.arrays() for rows in self._found]
+        for column in self._plan.columns:
+            cells = arrays[column.view][column.feature]
+            default = column.default_column
+            columns[column.name] = cells if default is None else fill_nulls(cells, default)
+        if include_event_timestamps:
+            columns |= {name: pa.array(values, pa.int64()) for name, values in self._seconds().items()}
+        return pa.table(columns)
 
     def to_df(self, include_event_timestamps: bool = False) -> pd.DataFrame:
-        """The answer as a pandas frame; integers and booleans get pandas' nullable types."""
+        """The answer as a pandas frame; integers and booleans get pandas' nullable types (TYP-2).
+
+        Args:
+            include_event_timestamps: as in ``to_dict``.
+        """
         import pandas as pd
         import pyarrow as pa
 
@@ -129,29 +92,28 @@ class OnlineResponse:
         frame: pd.DataFrame = self.to_arrow(include_event_timestamps).to_pandas(types_mapper=types.get)
         return frame
 
+    def statuses(self) -> dict[str, list[str]]:
+        """Feature column to the name of each value's ``FieldStatus`` (ONL-3); a default does not change it."""
+        found = [rows.statuses() for rows in self._found]
+        return {
+            column.name: [_NAMES[status] for status in found[column.view][:, column.feature].tolist()]
+            for column in self._plan.columns
+        }
+
+    def event_timestamps(self) -> dict[str, list[datetime | None]]:
+        """Feature column to the event time of each value's fact, also of an expired one; ``None`` without a fact."""
+        times = [[None if us is None else from_us(us) for us in rows.event_us()] for rows in self._found]
+        return {column.name: list(times[column.view]) for column in self._plan.columns}
+
+    def _seconds(self) -> dict[str, list[int]]:
+        times = [[0 if us is None else us // SECOND_US for us in rows.event_us()] for rows in self._found]
+        return {f"{column.name}__ts": list(times[column.view]) for column in self._plan.columns}
+
 
 def _key_array(values: list[Any], dtype: FeatureType) -> pa.Array:
+    """A key column in its type; all integers are int64, since keys of 32 and 64 bits are one (TYP-3)."""
     import pyarrow as pa
 
-    from tiffin.online.keys import key_value
-
-    typed = [None if value is None else key_value(value, dtype, "key") for value in values]
-    return pa.array(typed, arrow_type(dtype))
-
-
-def _storable(values: list[Any], dtype: FeatureType) -> list[Any]:
-    """Python values in the form that Arrow takes for the type."""
-    import json
-    from uuid import UUID
-
-    if dtype is Json:
-        return [None if value is None else json.dumps(value) for value in values]
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, UUID):
-            return str(value)
-        if isinstance(value, set):
-            return list(value)
-        return value
-
-    return [plain(value) for value in values]
+    if dtype is UnixTimestamp:
+        values = [None if value is None else to_us(value) for value in values]
+    return pa.array(values, pa.int64() if dtype in (Int32, Int64) else arrow_type(dtype))

@@ -14,51 +14,30 @@ offset  bytes  content
 27      n      bitmap: bit i is set when column i has a value
 27+n    f      fixed block: fixed-width values, little-endian, packed, 0 where null
 27+n+f  4*v    for each other column, where its content ends in the variable block
-...     ...    variable block: text and bytes as they are, nested values in msgpack
+...     ...    variable block: the contents (``tiffin.online.cells``), one after the other
 ======  =====  =======================================================================
+
+In the fixed block, columns of one type stand together, in the order in which the types first appear: many rows are
+then read as a few matrices instead of one column at a time.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Context
-from decimal import Decimal as PyDecimal
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.columns import numpy_values, single_chunk, valid_mask
-from tiffin.time import EPOCH
-from tiffin.types import (
-    DECIMAL_SCALE,
-    Array,
-    Bool,
-    Bytes,
-    Decimal,
-    FeatureType,
-    Float32,
-    Float64,
-    ImageBytes,
-    Int32,
-    Int64,
-    Json,
-    Map,
-    PdfBytes,
-    Set,
-    String,
-    Struct,
-    TimeUuid,
-    UnixTimestamp,
-    Uuid,
-    parse_type,
-)
+from tiffin.columns import single_chunk, valid_mask
+from tiffin.online.blobs import cut, cut_evenly, fixed_blobs, join_blobs, lengths
+from tiffin.online.cells import FIXED, cell_blobs, cells_to_arrow, fixed_to_arrow, fixed_values, python_reader
+from tiffin.types import FeatureType, parse_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,16 +48,7 @@ HEADER_BYTES = 27
 VALUE, TOMBSTONE = 0, 1
 _FLIP = 1 << 63
 _HEADER = struct.Struct(">QQQBH")
-_EVENT = struct.Struct(">Q")
-_FIXED: dict[FeatureType, tuple[str, str]] = {
-    Int32: ("i", "<i4"),
-    Int64: ("q", "<i8"),
-    Float32: ("f", "<f4"),
-    Float64: ("d", "<f8"),
-    Bool: ("B", "u1"),
-    UnixTimestamp: ("q", "<i8"),
-}
-_PLAIN = (String, Bytes, PdfBytes, ImageBytes, Json, Uuid, TimeUuid)
+_HEADER_FIELDS = [("stamp", ">u8", (3,)), ("flags", "u1"), ("layout", ">u2")]
 
 
 @dataclass(frozen=True)
@@ -105,8 +75,26 @@ def tombstone(event_us: int, known_us: int, seq: int = 0) -> bytes:
 
 def event_us(row: bytes) -> int:
     """The event time of a row."""
-    stamp: int = _EVENT.unpack_from(row)[0]
-    return stamp - _FLIP
+    return int.from_bytes(row[:8], "big") - _FLIP
+
+
+def stamp_prefix(us: int) -> bytes:
+    """The first bytes of a row with this event time; those of older rows are smaller."""
+    return (us + _FLIP).to_bytes(8, "big")
+
+
+def state_bytes(number: int) -> bytes:
+    """The bytes 24 to 26 of a row that holds a value in layout ``number``."""
+    return _HEADER.pack(0, 0, 0, VALUE, number)[24:]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Columns of one fixed-width type: positions in the layout, in layout order."""
+
+    name: str
+    dtype: FeatureType
+    columns: tuple[int, ...]
 
 
 class RowCodec:
@@ -121,23 +109,29 @@ class RowCodec:
         self.number = number
         self.names = tuple(name for name, _ in layout)
         self.types: tuple[FeatureType, ...] = tuple(parse_type(text) for _, text in layout)
-        count = len(self.names)
-        self._bitmap_bytes = (count + 7) // 8
-        self._fixed = [i for i, t in enumerate(self.types) if t in _FIXED]
-        self._variable = [i for i, t in enumerate(self.types) if t not in _FIXED]
-        self._names = [f"c{i}" for i in self._fixed] + [f"e{i}" for i in self._variable]
-        formats = [_FIXED[self.types[i]][1] for i in self._fixed] + ["<u4"] * len(self._variable)
-        header = [("event", ">u8"), ("known", ">u8"), ("seq", ">u8"), ("flags", "u1"), ("layout", ">u2")]
-        bitmap = [("bitmap", "u1", (self._bitmap_bytes,))] if count else []
-        self._dtype = np.dtype([*header, *bitmap, *zip(self._names, formats, strict=True)])
-        self.prefix_bytes = self._dtype.itemsize
-        codes = "".join(_FIXED[self.types[i]][0] for i in self._fixed) + "I" * len(self._variable)
-        self._struct = struct.Struct("<" + codes)
-        self._values_at = HEADER_BYTES + self._bitmap_bytes
-        full = (1 << count) - 1
-        self._all_set = full.to_bytes(self._bitmap_bytes, "little")
-        self._to_python = [_python_reader(t) for t in self.types]
-        self._plain_numbers = all(t in (Int32, Int64, Float32, Float64) for t in self.types)
+        kinds = dict.fromkeys(t for t in self.types if t in FIXED)
+        self.groups = tuple(
+            _Group(f"g{number}", kind, tuple(i for i, t in enumerate(self.types) if t is kind))
+            for number, kind in enumerate(kinds)
+        )
+        self.variable = tuple(i for i, t in enumerate(self.types) if t not in FIXED)
+        self.bitmap_bytes = (len(layout) + 7) // 8
+        self.all_set = ((1 << len(layout)) - 1).to_bytes(self.bitmap_bytes, "little")
+        fields: list[Any] = [*_HEADER_FIELDS, ("bitmap", "u1", (self.bitmap_bytes,))]
+        fields += [(group.name, FIXED[group.dtype][1], (len(group.columns),)) for group in self.groups]
+        self.dtype = np.dtype([*fields, ("ends", "<u4", (len(self.variable),))])
+        self.values_at = HEADER_BYTES + self.bitmap_bytes
+        codes = "".join(FIXED[group.dtype][0] * len(group.columns) for group in self.groups)
+        self.struct = struct.Struct("<" + codes + "I" * len(self.variable))
+        #: Position in the layout of each number that ``struct`` gives.
+        self.order = (*chain.from_iterable(group.columns for group in self.groups), *self.variable)
+        #: A row of nulls that stands in for rows that are not there.
+        self.blank = bytes(self.dtype.itemsize)
+
+    @property
+    def prefix_bytes(self) -> int:
+        """How long a row is before its variable block."""
+        return self.dtype.itemsize
 
     def encode(
         self,
@@ -154,103 +148,144 @@ class RowCodec:
             known_us: (n,) known times.
             seq: (n,) positions in the stream, or one for all.
         """
-        n = columns.num_rows
-        block = np.zeros(n, self._dtype)
-        block["event"] = event_us.astype(np.uint64) + np.uint64(_FLIP)
-        block["known"] = known_us.astype(np.uint64) + np.uint64(_FLIP)
-        block["seq"] = seq
+        block = np.zeros(columns.num_rows, self.dtype)
+        block["stamp"][:, 0] = event_us.view(np.uint64) ^ np.uint64(_FLIP)
+        block["stamp"][:, 1] = known_us.view(np.uint64) ^ np.uint64(_FLIP)
+        block["stamp"][:, 2] = seq
         block["layout"] = self.number
         arrays = [single_chunk(columns.column(name)) for name in self.names]
-        if arrays:
-            valid = np.stack([valid_mask(array) for array in arrays], axis=1)
-            block["bitmap"] = np.packbits(valid, axis=1, bitorder="little")
-        for i in self._fixed:
-            block[f"c{i}"] = _fixed_values(arrays[i], self.types[i])
-        if not self._variable:
-            content, size = block.tobytes(), self.prefix_bytes
-            return [content[at : at + size] for at in range(0, n * size, size)]
-        return self._with_variable(block, arrays)
+        block["bitmap"] = self._bitmap(arrays)
+        for group in self.groups:
+            values = block[group.name]
+            for position, column in enumerate(group.columns):
+                values[:, position] = fixed_values(arrays[column], group.dtype)
+        if not self.variable:
+            return cut_evenly(block)
+        cells = [cell_blobs(arrays[i], self.types[i]) for i in self.variable]
+        np.cumsum(np.stack([lengths(blobs) for blobs in cells], axis=1), axis=1, out=block["ends"], dtype=np.uint32)
+        return cut(join_blobs([fixed_blobs(block), *cells]))
 
-    def _with_variable(self, block: NDArray[Any], arrays: Sequence[pa.Array]) -> list[bytes]:
-        n = len(block)
-        contents = [_variable_bytes(arrays[i], self.types[i]) for i in self._variable]
-        end = np.zeros(n, np.uint32)
-        for i, content in zip(self._variable, contents, strict=True):
-            end = end + np.fromiter((len(c) for c in content), np.uint32, n)
-            block[f"e{i}"] = end
-        prefix, size = block.tobytes(), self.prefix_bytes
-        tails = contents[0] if len(contents) == 1 else [b"".join(parts) for parts in zip(*contents, strict=True)]
-        return [prefix[at * size : at * size + size] + tails[at] for at in range(n)]
+    def _bitmap(self, arrays: Sequence[pa.Array]) -> NDArray[np.uint8]:
+        if not any(array.null_count for array in arrays):
+            return np.frombuffer(self.all_set, np.uint8)
+        valid = np.stack([valid_mask(array) for array in arrays], axis=1)
+        return np.packbits(valid, axis=1, bitorder="little")
 
-    def decode_one(self, row: bytes) -> list[Any]:
-        """The values of one row as Python objects, ``None`` for null, in layout order."""
-        numbers = self._struct.unpack_from(row, self._values_at)
-        bitmap = row[HEADER_BYTES : self._values_at]
-        if self._plain_numbers and bitmap == self._all_set:
-            return list(numbers)
-        present = int.from_bytes(bitmap, "little")
-        values: list[Any] = [None] * len(self.names)
-        split = len(self._fixed)
-        for i, number in zip(self._fixed, numbers, strict=False):
-            if present >> i & 1:
-                read = self._to_python[i]
-                values[i] = number if read is None else read(number)
-        start = self.prefix_bytes
-        for i, end in zip(self._variable, numbers[split:], strict=True):
-            stop = self.prefix_bytes + end
-            if present >> i & 1:
-                read = self._to_python[i]
-                content = row[start:stop]
-                values[i] = content if read is None else read(content)
-            start = stop
-        return values
 
-    def decode_many(self, rows: Sequence[bytes], wanted: Sequence[int]) -> list[list[Any]]:
-        """Some columns of many rows as lists of Python objects.
+class RowReader:
+    """Reads some columns of the rows of one layout.
 
-        Args:
-            rows: rows of this layout, no tombstones.
-            wanted: positions in the layout.
+    Args:
+        codec: the layout.
+        wanted: positions in the layout, in the order of the answer.
+    """
 
-        Returns:
-            For each wanted column a list as long as ``rows``.
-        """
+    def __init__(self, codec: RowCodec, wanted: Sequence[int]) -> None:
+        self._codec = codec
+        self._wanted = tuple(wanted)
+        self._index = np.array(self._wanted, np.intp)
+        self._readers = [python_reader(codec.types[i]) for i in self._wanted]
+        self._groups = [found for group in codec.groups if (found := self._of_group(group))[1]]
+        self._slot = {column: slot for slot, column in enumerate(codec.order)}
+        slots = [self._slot[i] for i in self._wanted]
+        fixed = all(codec.types[i] in FIXED for i in self._wanted)
+        #: Whether a full row is read by picking numbers alone.
+        self._plain = fixed and all(read is None for read in self._readers)
+        self._pick = itemgetter(*slots) if len(slots) > 1 else lambda numbers: tuple(numbers[s] for s in slots)
+
+    def values(self, row: bytes) -> Sequence[Any]:
+        """The wanted values of one row as Python objects, ``None`` for null."""
+        codec = self._codec
+        numbers = codec.struct.unpack_from(row, codec.values_at)
+        if self._plain and row.startswith(codec.all_set, HEADER_BYTES):
+            picked: tuple[Any, ...] = self._pick(numbers)
+            return picked
+        present = int.from_bytes(row[HEADER_BYTES : codec.values_at], "little")
+        return [self._value(row, numbers, place) if present >> i & 1 else None for place, i in enumerate(self._wanted)]
+
+    def _value(self, row: bytes, numbers: Sequence[Any], place: int) -> Any:
+        codec, read = self._codec, self._readers[place]
+        slot = self._slot[self._wanted[place]]
+        content = numbers[slot]
+        first = len(numbers) - len(codec.variable)
+        if slot >= first:
+            start = numbers[slot - 1] if slot > first else 0
+            content = row[codec.prefix_bytes + start : codec.prefix_bytes + content]
+        return content if read is None else read(content)
+
+    def columns(self, rows: Sequence[bytes]) -> list[list[Any]]:
+        """For each wanted column a list as long as ``rows``; blank rows give nulls."""
         block = self._block(rows)
-        full = bool((block["bitmap"] == np.frombuffer(self._all_set, np.uint8)).all()) if self.names else True
-        return [self._column(block, rows, i, full) for i in wanted]
+        found: list[list[Any]] = [[]] * len(self._wanted)
+        for group, places, positions in self._groups:
+            for place, values in zip(places, block[group.name][:, positions].T.tolist(), strict=True):
+                found[place] = values
+        for place, i in enumerate(self._wanted):
+            if self._codec.types[i] not in FIXED:
+                found[place] = self._contents(block, rows, i)
+        valid = None if self._is_full(block) else self._valid(block)
+        if valid is None and self._plain:
+            return found
+        for place, read in enumerate(self._readers):
+            there = None if valid is None or valid[:, place].all() else valid[:, place].tolist()
+            if there is not None:
+                read = read or _same
+                found[place] = [read(v) if t else None for v, t in zip(found[place], there, strict=True)]
+            elif read is not None:
+                found[place] = [read(value) for value in found[place]]
+        return found
+
+    def arrays(self, rows: Sequence[bytes]) -> list[pa.Array]:
+        """The wanted columns as Arrow arrays in the types of ``arrow_type``; blank rows give nulls."""
+        block = self._block(rows)
+        valid = self._valid(block)
+        found: list[Any] = [None] * len(self._wanted)
+        for group, places, positions in self._groups:
+            values = block[group.name][:, positions]
+            for position, place in enumerate(places):
+                found[place] = fixed_to_arrow(values[:, position], valid[:, place], group.dtype)
+        for place, i in enumerate(self._wanted):
+            if found[place] is None:
+                contents = self._contents(block, rows, i)
+                found[place] = cells_to_arrow(contents, valid[:, place], self._codec.types[i])
+        return found
+
+    def valid(self, rows: Sequence[bytes]) -> NDArray[np.bool_]:
+        """(rows, wanted) whether each value is there, not null."""
+        return self._valid(self._block(rows))
+
+    def _of_group(self, group: _Group) -> tuple[_Group, list[int], list[int] | slice]:
+        """The wanted columns that are in a group: their places in the answer, and their positions in the group."""
+        position = {column: p for p, column in enumerate(group.columns)}
+        places = [place for place, i in enumerate(self._wanted) if i in position]
+        positions = [position[self._wanted[place]] for place in places]
+        whole = positions == list(range(len(group.columns)))
+        return group, places, slice(None) if whole else positions
 
     def _block(self, rows: Sequence[bytes]) -> NDArray[Any]:
-        if self._variable:
-            size = self.prefix_bytes
-            return np.frombuffer(b"".join([row[:size] for row in rows]), self._dtype)
-        return np.frombuffer(b"".join(rows), self._dtype)
+        if self._codec.variable:
+            size = self._codec.prefix_bytes
+            return np.frombuffer(b"".join([row[:size] for row in rows]), self._codec.dtype)
+        return np.frombuffer(b"".join(rows), self._codec.dtype)
 
-    def _column(self, block: NDArray[Any], rows: Sequence[bytes], i: int, full: bool) -> list[Any]:
-        read = self._to_python[i]
-        if self.types[i] in _FIXED:
-            values: list[Any] = block[f"c{i}"].tolist()
-            if read is not None:
-                values = [read(value) for value in values]
-        else:
-            values = self._contents(block, rows, i)
-            if read is not None:
-                present = block["bitmap"][:, i // 8] >> (i % 8) & 1
-                return [read(v) if p else None for v, p in zip(values, present.tolist(), strict=True)]
-        if full:
-            return values
-        present = (block["bitmap"][:, i // 8] >> (i % 8) & 1).tolist()
-        if all(present):
-            return values
-        return [value if there else None for value, there in zip(values, present, strict=True)]
+    def _is_full(self, block: NDArray[Any]) -> bool:
+        return bool((block["bitmap"] == np.frombuffer(self._codec.all_set, np.uint8)).all())
 
-    def _contents(self, block: NDArray[Any], rows: Sequence[bytes], i: int) -> list[bytes]:
-        position = self._variable.index(i)
-        size = self.prefix_bytes
-        ends = (block[f"e{i}"].astype(np.int64) + size).tolist()
+    def _valid(self, block: NDArray[Any]) -> NDArray[np.bool_]:
+        bits = np.unpackbits(block["bitmap"], axis=1, bitorder="little")
+        return bits[:, self._index].astype(np.bool_)
+
+    def _contents(self, block: NDArray[Any], rows: Sequence[bytes], column: int) -> list[bytes]:
+        position, size = self._codec.variable.index(column), self._codec.prefix_bytes
+        ends = (block["ends"][:, position].astype(np.int64) + size).tolist()
         if position == 0:
             return [row[size:end] for row, end in zip(rows, ends, strict=True)]
-        starts = (block[f"e{self._variable[position - 1]}"].astype(np.int64) + size).tolist()
+        starts = (block["ends"][:, position - 1].astype(np.int64) + size).tolist()
         return [row[start:end] for row, start, end in zip(rows, starts, ends, strict=True)]
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 @lru_cache(maxsize=4096)
@@ -263,105 +298,3 @@ def payload_bytes(layout: Layout, columns: pa.Table) -> list[bytes]:
     """What the rows of some facts would hold after their stamp: what decides the last tie (ORD)."""
     zeros = np.zeros(columns.num_rows, np.int64)
     return [row[HEADER_BYTES:] for row in row_codec(layout).encode(columns, zeros, zeros)]
-
-
-def _fixed_values(array: pa.Array, dtype: FeatureType) -> NDArray[Any]:
-    """(n,) values, 0 where null, so that equal facts have equal bytes."""
-    import pyarrow as pa
-
-    numpy_type = _FIXED[dtype][1]
-    if dtype is Bool:
-        array = array.cast(pa.uint8())
-    values = numpy_values(array, np.dtype(numpy_type))
-    return values if not array.null_count else np.where(valid_mask(array), values, values.dtype.type(0))
-
-
-def _variable_bytes(array: pa.Array, dtype: FeatureType) -> list[bytes]:
-    """The content of each value, empty where null."""
-    import pyarrow as pa
-
-    if dtype in _PLAIN:
-        content: list[bytes | None] = array.cast(pa.binary()).to_pylist()
-        return [c or b"" for c in content] if array.null_count else content  # type: ignore[return-value]
-    write = _plain_writer(dtype)
-    pack = msgspec.msgpack.Encoder().encode
-    return [b"" if value is None else pack(write(value)) for value in array.to_pylist()]
-
-
-def _plain_writer(dtype: FeatureType) -> Callable[[Any], Any]:
-    """From a value as Arrow gives it to what msgpack holds."""
-    if isinstance(dtype, Array):
-        inner = _plain_writer(dtype.base_type)
-        return lambda value: [None if item is None else inner(item) for item in value]
-    if isinstance(dtype, Set):
-        inner = _plain_writer(dtype.base_type)
-        return lambda value: _distinct([None if item is None else inner(item) for item in value])
-    if isinstance(dtype, Struct):
-        writers = {name: _plain_writer(part) for name, part in dtype.fields.items()}
-        return lambda value: [None if value[n] is None else write(value[n]) for n, write in writers.items()]
-    if dtype is Map:
-        return lambda value: [list(pair) for pair in value]
-    if dtype is Decimal:
-        return str
-    if dtype is UnixTimestamp:
-        return lambda value: (value - EPOCH) // timedelta(microseconds=1)
-    return lambda value: value
-
-
-def _distinct(items: list[Any]) -> list[Any]:
-    seen: dict[str, Any] = {}
-    for item in items:
-        seen.setdefault(repr(item), item)
-    return list(seen.values())
-
-
-def _python_reader(dtype: FeatureType) -> Callable[[Any], Any] | None:
-    """From the number or the bytes of a value to the Python object; ``None`` when nothing has to be done."""
-    if dtype in (Int32, Int64, Float32, Float64, Bytes, PdfBytes, ImageBytes):
-        return None
-    if dtype is Bool:
-        return bool
-    if dtype is UnixTimestamp:
-        return _moment
-    if dtype is String:
-        return bytes.decode
-    if dtype in (Uuid, TimeUuid):
-        return lambda content: UUID(content.decode())
-    if dtype is Json:
-        return msgspec.json.decode
-    unpack, read = msgspec.msgpack.decode, _nested_reader(dtype)
-    return lambda content: read(unpack(content))
-
-
-def _moment(us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=us)
-
-
-def _nested_reader(dtype: FeatureType) -> Callable[[Any], Any]:
-    """From what msgpack held to the Python object."""
-    if isinstance(dtype, Array):
-        inner = _nested_reader(dtype.base_type)
-        return lambda value: [None if item is None else inner(item) for item in value]
-    if isinstance(dtype, Set):
-        inner = _nested_reader(dtype.base_type)
-        return lambda value: {None if item is None else inner(item) for item in value}
-    if isinstance(dtype, Struct):
-        readers = [(name, _nested_reader(part)) for name, part in dtype.fields.items()]
-        return lambda value: {
-            name: None if item is None else read(item) for (name, read), item in zip(readers, value, strict=True)
-        }
-    if dtype is Map:
-        return dict
-    if dtype is Decimal:
-        return lambda value: PyDecimal(value).quantize(_QUANTUM, context=_EXACT)
-    if dtype is UnixTimestamp:
-        return _moment
-    if dtype in (Uuid, TimeUuid):
-        return UUID
-    if dtype is Json:
-        return msgspec.json.decode
-    return lambda value: value
-
-
-_QUANTUM = PyDecimal(1).scaleb(-DECIMAL_SCALE)
-_EXACT = Context(prec=60)

@@ -1,19 +1,49 @@
-"""Online retrieval as a plan: which columns make up the keys, which table holds each view's rows, what comes out."""
+"""Online retrieval as a plan: which columns make up the keys, which table holds each view's rows, what comes out.
+
+A plan is made once per version of the definitions and shape of request, so it also holds what only depends on these:
+the readers of every row layout that a table may have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions import FeatureView
 from tiffin.errors import RequestError
-from tiffin.online.keys import key_encoder
-from tiffin.online.rows import RowCodec, row_codec
-from tiffin.planning.references import SelectedView, Selection
+from tiffin.online.defaults import default_column, python_default
+from tiffin.online.rows import RowCodec, RowReader, row_codec, state_bytes
+from tiffin.planning.references import OutputColumn, SelectedView, Selection, check_entity_collisions
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.types import FeatureType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class KeySet:
+    """The columns of the entity rows that make up a key, with their types; shared by all views with the same key."""
+
+    columns: tuple[str, ...]
+    types: tuple[FeatureType, ...]
+
+
+@dataclass(frozen=True)
+class LayoutRead:
+    """How rows of one layout are read.
+
+    Attributes:
+        reader: reads the wanted features that the layout has.
+        places: their places among the wanted features of the view.
+        state: what the bytes of a row say that holds a value in this layout.
+    """
+
+    reader: RowReader
+    places: tuple[int, ...]
+    state: bytes
 
 
 @dataclass(frozen=True)
@@ -22,30 +52,35 @@ class ViewRead:
 
     Attributes:
         table: the table that holds its rows.
-        keys: the columns of the entity rows that make up its key.
-        encode: from the values of one key to its bytes.
-        codecs: one per layout that the table's rows may have.
-        wanted: per layout, the position of each wanted feature in it; -1 where the layout does not have it.
+        key_set: which of the plan's key sets is its key.
+        types: the types of the wanted features.
+        layouts: how rows are read, by the number of their layout; the last one is current and has every feature.
+        blank: a row of nulls in the current layout.
         ttl_us: how old a fact may be; no limit when ``None``.
     """
 
     table: str
-    keys: tuple[str, ...]
-    encode: Callable[[Sequence[Any]], bytes | None]
-    codecs: tuple[RowCodec, ...]
-    wanted: tuple[tuple[int, ...], ...]
+    key_set: int
+    types: tuple[FeatureType, ...]
+    layouts: tuple[LayoutRead, ...]
+    blank: bytes
     ttl_us: int | None
 
 
 @dataclass(frozen=True)
 class AnswerColumn:
-    """A feature column of the answer: ``views[view]``'s feature number ``feature``, under ``name``."""
+    """A feature column of the answer: ``views[view]``'s feature number ``feature``, under ``name``.
+
+    Attributes:
+        default: what replaces null in Python values; ``None`` where nothing does.
+        default_column: the same, as an Arrow column of one value.
+    """
 
     view: int
     feature: int
     name: str
-    dtype: FeatureType
-    default: Any
+    default: Any = None
+    default_column: pa.Array | None = None
 
 
 @dataclass(frozen=True)
@@ -55,14 +90,20 @@ class OnlinePlan:
     Attributes:
         views: what is read, all in one call of the store.
         columns: the feature columns of the answer, in request order (ONL-1).
+        names: their names.
+        key_sets: the different keys that are encoded.
         keys: the key columns that entity rows must have, with their types, in order of first use.
         entity_names: entity name to key column; accepted in its place.
+        defaults: whether any column has a default.
     """
 
     views: tuple[ViewRead, ...]
     columns: tuple[AnswerColumn, ...]
+    names: tuple[str, ...]
+    key_sets: tuple[KeySet, ...]
     keys: Mapping[str, FeatureType]
     entity_names: Mapping[str, str]
+    defaults: bool
 
 
 def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
@@ -70,28 +111,28 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
 
     Raises:
         RequestError: a view is not served, a key type is not known, or two views use one column under two key types.
+        NameCollisionError: a feature has the name of a key column.
     """
-    keys: dict[str, FeatureType] = {}
-    names: dict[str, str] = {}
+    check_entity_collisions(selection, selection.entity_columns)
     for selected in selection.views:
         _check_served(selected.view)
-        for entity, column, dtype in zip(
-            selected.view.entity_list, selected.entity_columns, _key_types(selected.view), strict=True
-        ):
-            if keys.setdefault(column, dtype) != dtype:
-                raise RequestError(
-                    f"entity column {column!r} is a key of type {keys[column]!r} in one view and {dtype!r} in view "
-                    f"{selected.name!r}",
-                    hint="give both entities the same value_type",
-                )
-            if column == entity.join_key != entity.name:
-                names[entity.name] = column
-    views = tuple(_view_read(snapshot, selected) for selected in selection.views)
-    columns = []
-    for out in selection.columns:
-        field = selection.views[out.view].features[out.feature]
-        columns.append(AnswerColumn(out.view, out.feature, out.name, field.dtype, field.default_value))
-    return OnlinePlan(views, tuple(columns), keys, names)
+    sets = dict.fromkeys(KeySet(s.entity_columns, _key_types(s.view)) for s in selection.views)
+    number = {key_set: index for index, key_set in enumerate(sets)}
+    views = tuple(
+        _view_read(selected, snapshot.storage(selected.view.name), number[KeySet(selected.entity_columns, types)])
+        for selected in selection.views
+        for types in (_key_types(selected.view),)
+    )
+    columns = tuple(_answer_column(selection, column) for column in selection.columns)
+    return OnlinePlan(
+        views=views,
+        columns=columns,
+        names=tuple(column.name for column in columns),
+        key_sets=tuple(sets),
+        keys=_keys(selection),
+        entity_names=_entity_names(selection),
+        defaults=any(column.default_column is not None for column in columns),
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -100,20 +141,47 @@ def codecs_of(storage: ViewStorage) -> tuple[RowCodec, ...]:
     return tuple(row_codec(layout, number) for number, layout in enumerate(storage.layouts))
 
 
-def _view_read(snapshot: Snapshot, selected: SelectedView) -> ViewRead:
-    view, storage = selected.view, snapshot.storage(selected.view.name)
-    wanted = []
-    for layout in storage.layouts:
+def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> ViewRead:
+    layouts = []
+    codecs = codecs_of(storage)
+    for number, (layout, codec) in enumerate(zip(storage.layouts, codecs, strict=True)):
         position = {column: index for index, column in enumerate(layout)}
-        wanted.append(tuple(position.get((f.name, repr(f.dtype)), -1) for f in selected.features))
-    return ViewRead(
-        table=storage.table,
-        keys=selected.entity_columns,
-        encode=key_encoder(_key_types(view), selected.entity_columns),
-        codecs=codecs_of(storage),
-        wanted=tuple(wanted),
-        ttl_us=view.ttl_us,
-    )
+        found = [position.get((field.name, repr(field.dtype))) for field in selected.features]
+        reader = RowReader(codec, [index for index in found if index is not None])
+        places = tuple(place for place, index in enumerate(found) if index is not None)
+        layouts.append(LayoutRead(reader, places, state_bytes(number)))
+    types = tuple(field.dtype for field in selected.features)
+    return ViewRead(storage.table, key_set, types, tuple(layouts), codecs[-1].blank, selected.view.ttl_us)
+
+
+def _answer_column(selection: Selection, column: OutputColumn) -> AnswerColumn:
+    field = selection.views[column.view].features[column.feature]
+    if field.default_value is None:
+        return AnswerColumn(column.view, column.feature, column.name)
+    default = default_column(field.default_value, field.dtype, field.name)
+    return AnswerColumn(column.view, column.feature, column.name, python_default(default, field.dtype), default)
+
+
+def _keys(selection: Selection) -> dict[str, FeatureType]:
+    keys: dict[str, FeatureType] = {}
+    for selected in selection.views:
+        for column, dtype in zip(selected.entity_columns, _key_types(selected.view), strict=True):
+            if keys.setdefault(column, dtype) != dtype:
+                raise RequestError(
+                    f"entity column {column!r} is a key of type {keys[column]!r} in one view and {dtype!r} in view "
+                    f"{selected.name!r}",
+                    hint="give both entities the same value_type",
+                )
+    return keys
+
+
+def _entity_names(selection: Selection) -> dict[str, str]:
+    return {
+        entity.name: column
+        for selected in selection.views
+        for entity, column in zip(selected.view.entity_list, selected.entity_columns, strict=True)
+        if column == entity.join_key != entity.name
+    }
 
 
 def _check_served(view: FeatureView) -> None:

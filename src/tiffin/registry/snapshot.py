@@ -95,6 +95,11 @@ class Snapshot:
     _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
+    def plans(self) -> dict[Any, Any]:
+        """Plans that were made from this snapshot, kept as long as it is."""
+        return {}
+
+    @cached_property
     def digest(self) -> str:
         """The hash of the content; independent of the version and of the order of the entries."""
         lines = sorted(f"{e.kind}\0{e.name}\0{e.digest}" for e in self.entries)
