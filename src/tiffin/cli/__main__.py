@@ -1,0 +1,7 @@
+"""``python -m tiffin.cli``."""
+
+from __future__ import annotations
+
+from tiffin.cli import main
+
+main(prog_name="tiffin")

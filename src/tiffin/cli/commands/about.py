@@ -1,0 +1,69 @@
+"""``tiffin version``, ``tiffin configuration`` and ``tiffin completion``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tiffin.cli.invocation import Invocation, json_option, pass_invocation
+from tiffin.cli.output import print_json, print_yaml, say
+
+
+@click.command()
+@json_option
+def version(as_json: bool) -> None:
+    """Print the version of tiffin."""
+    import platform
+
+    import tiffin
+
+    if as_json:
+        print_json({"tiffin": tiffin.__version__, "python": platform.python_version()})
+    else:
+        say(f"tiffin {tiffin.__version__}")
+
+
+@click.command()
+@json_option
+@pass_invocation
+def configuration(invocation: Invocation, as_json: bool) -> None:
+    """Print the settings in force, without secrets.
+
+    Defaults are included.
+    """
+    shown = _without_secrets(invocation.config())
+    if as_json:
+        print_json(shown)
+    else:
+        print_yaml(shown)
+
+
+def _without_secrets(section: Any) -> Any:
+    """A section of the settings as plain data; what its ``repr`` hides is hidden."""
+    from pathlib import Path
+
+    if hasattr(section, "__repr_args__"):
+        return {name: _without_secrets(value) for name, value in section.__repr_args__() if name is not None}
+    return str(section) if isinstance(section, Path) else section
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    Put one of these lines into the file that the shell reads when it starts:
+
+    in ~/.bashrc: eval "$(tiffin completion bash)"
+
+    in ~/.zshrc: eval "$(tiffin completion zsh)"
+
+    in ~/.config/fish/config.fish: tiffin completion fish | source
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(ctx.find_root().command, {}, "tiffin", "_TIFFIN_COMPLETE").source())

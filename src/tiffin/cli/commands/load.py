@@ -1,0 +1,137 @@
+"""``tiffin materialize``, ``tiffin materialize-incremental`` and ``tiffin runs``: loading the online store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from tiffin.cli.invocation import Invocation, json_option, pass_invocation, views_option
+from tiffin.cli.output import print_json, print_table, say
+from tiffin.time import format_us
+
+if TYPE_CHECKING:
+    from tiffin.contracts.registry import MaterializationRun
+
+Progress = Callable[[str, int], None]
+
+
+@click.command()
+@click.argument("start", metavar="START")
+@click.argument("end", metavar="END")
+@views_option
+@json_option
+@pass_invocation
+def materialize(invocation: Invocation, start: str, end: str, views: tuple[str, ...], as_json: bool) -> None:
+    """Load the online store from START to END.
+
+    Facts with an event time between the two, both included, are loaded, the newest of each key.
+
+    Times are ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00+02:00; without a zone they are UTC. Loading the same
+    time twice, or in another order, changes nothing.
+    """
+    with invocation.store() as store, _progress() as progress:
+        report = store.materialize(start, end, list(views) or None, progress=progress)
+    _print_report(report.runs, as_json)
+
+
+@click.command()
+@click.argument("end", metavar="END")
+@views_option
+@json_option
+@pass_invocation
+def materialize_incremental(invocation: Invocation, end: str, views: tuple[str, ...], as_json: bool) -> None:
+    """Load what is new, up to END.
+
+    What became known since the last incremental load is loaded, late facts included.
+
+    END is a time in ISO 8601; without a zone it is UTC.
+    """
+    with invocation.store() as store, _progress() as progress:
+        report = store.materialize_incremental(end, list(views) or None, progress=progress)
+    _print_report(report.runs, as_json)
+
+
+@click.command()
+@click.option("-v", "--view", metavar="VIEW", help="Only this feature view.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, newest first.")
+@json_option
+@pass_invocation
+def runs(invocation: Invocation, view: str | None, limit: int, as_json: bool) -> None:
+    """Show the loads of the online store, newest first."""
+    with invocation.store() as store:
+        found = store.materialization_runs(view=view, limit=limit)
+    if as_json:
+        print_json([_run_data(run) for run in found])
+        return
+    columns = ["STARTED", "VIEW", "FROM", "TO", "ROWS", "WRITTEN", "STALE", "SECONDS", "ERROR"]
+    rows = [[format_us(run.started_us), *_run_cells(run), run.error] for run in found]
+    print_table(
+        columns, rows, empty="Nothing has been loaded yet: run `tiffin materialize-incremental`.", thousands=True
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Shows a line per view with the rows loaded so far, when the error stream is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(view: str, rows: int) -> None:
+            if view not in tasks:
+                for task in tasks.values():
+                    bars.update(task, total=1, completed=1)
+                tasks[view] = bars.add_task(view, total=None, rows=0)
+            bars.update(tasks[view], rows=rows)
+
+        yield show
+        for task in tasks.values():
+            bars.update(task, total=1, completed=1)
+
+
+def _print_report(runs: Sequence[MaterializationRun], as_json: bool) -> None:
+    if as_json:
+        print_json({"runs": [_run_data(run) for run in runs]})
+        return
+    columns = ["VIEW", "FROM", "TO", "ROWS", "WRITTEN", "STALE", "SECONDS"]
+    empty = "No feature view is online and has a history."
+    print_table(columns, [_run_cells(run) for run in runs], empty=empty, thousands=True)
+    if runs:
+        rows, written = sum(run.rows for run in runs), sum(run.written for run in runs)
+        say(f"Loaded {len(runs)} feature views: {written:,} of {rows:,} rows were newer than what was there", bold=True)
+
+
+def _run_cells(run: MaterializationRun) -> list[str | int | float]:
+    times = format_us(run.start_us), format_us(run.end_us)
+    return [run.view, *times, run.rows, run.written, run.stale, round(run.seconds, 3)]
+
+
+def _run_data(run: MaterializationRun) -> dict[str, object]:
+    return {
+        "view": run.view,
+        "view_version": run.view_version,
+        "start": format_us(run.start_us),
+        "end": format_us(run.end_us),
+        "rows": run.rows,
+        "written": run.written,
+        "stale": run.stale,
+        "seconds": run.seconds,
+        "started": format_us(run.started_us),
+        "error": run.error,
+    }

@@ -1,0 +1,99 @@
+"""``tiffin get-online-features``: what a model would read now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tiffin.cli.commands.historical import wanted_features
+from tiffin.cli.invocation import Invocation, json_option, pass_invocation
+from tiffin.cli.output import print_json, print_table
+from tiffin.errors import RequestError
+
+if TYPE_CHECKING:
+    from tiffin.online.response import OnlineResponse
+
+
+@click.command()
+@click.option(
+    "-e",
+    "--entities",
+    multiple=True,
+    required=True,
+    metavar="KEY=VALUE",
+    help="A join key; repeat it for more rows, and for views with several keys.",
+)
+@click.option("-f", "--features", multiple=True, metavar="VIEW:FEATURE", help="A feature; may be repeated.")
+@click.option("--service", metavar="NAME", help="The features of a feature service, instead of --features.")
+@click.option("--full-feature-names", is_flag=True, help="Call the columns view__feature.")
+@json_option
+@pass_invocation
+def get_online_features(
+    invocation: Invocation,
+    entities: tuple[str, ...],
+    features: tuple[str, ...],
+    service: str | None,
+    full_feature_names: bool,
+    as_json: bool,
+) -> None:
+    """Read features online, as a model would.
+
+    A value that is not there says why: NOT_FOUND (the key was never loaded), NULL_VALUE (the fact has no value) or
+    OUTSIDE_MAX_AGE (the fact is older than the view's ttl).
+    """
+    rows = parse_entities(entities)
+    with invocation.store() as store:
+        response = store.get_online_features(
+            features=wanted_features(store, features, service),
+            entity_rows=rows,
+            full_feature_names=full_feature_names,
+        )
+    if as_json:
+        print_json(_as_data(response))
+    else:
+        _print_rows(response)
+
+
+def parse_entities(texts: tuple[str, ...]) -> list[dict[str, str]]:
+    """Rows from ``key=value`` texts: the first values of each key are the first row, and so on.
+
+    Raises:
+        RequestError: a text has no ``=``, or the keys have different numbers of values.
+
+    >>> parse_entities(("a=1", "b=x", "a=2", "b=y"))
+    [{'a': '1', 'b': 'x'}, {'a': '2', 'b': 'y'}]
+    """
+    columns: dict[str, list[str]] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise RequestError(f"--entities {text!r} is not key=value", hint="write -e driver_id=1001")
+        columns.setdefault(key, []).append(value)
+    counts = {key: len(values) for key, values in columns.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{key} {count}" for key, count in counts.items())
+        hint = "give every key once per row: -e a=1 -e b=x -e a=2 -e b=y"
+        raise RequestError(f"the keys have different numbers of values: {found}", hint=hint)
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _as_data(response: OnlineResponse) -> dict[str, Any]:
+    return {
+        "values": response.to_dict(),
+        "statuses": response.statuses(),
+        "event_timestamps": response.event_timestamps(),
+    }
+
+
+def _print_rows(response: OnlineResponse) -> None:
+    """One line per entity row; a missing value is shown as its status."""
+    values, statuses = response.to_dict(), response.statuses()
+    columns = [
+        [
+            value if value is not None or status == "PRESENT" else status
+            for value, status in zip(column, statuses.get(name, ["PRESENT"] * len(column)), strict=True)
+        ]
+        for name, column in values.items()
+    ]
+    print_table(list(values), list(zip(*columns, strict=True)))

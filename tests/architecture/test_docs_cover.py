@@ -1,0 +1,114 @@
+"""The pages on the command line and on the configuration say what the code has: all of it, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from pydantic_core import PydanticUndefined
+
+from tiffin.backends.duckdb.config import DuckDBOptions
+from tiffin.backends.sqlite.config import SqliteOptions
+from tiffin.cli import main
+from tiffin.config import MaterializationConfig, RegistryConfig, RepoConfig
+
+DOCS = Path(__file__).parents[2] / "docs"
+CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
+CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+
+
+def commands(command: click.Command = main, path: str = "tiffin") -> Iterator[tuple[str, click.Command]]:
+    """Every command with its words; of groups only the outermost, for the global options."""
+    if not isinstance(command, click.Group) or command is main:
+        yield path, command
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from commands(child, f"{path} {name}")
+
+
+def sections(page: str) -> Iterator[tuple[str, str]]:
+    """Headings with the text below them, up to the next heading; ``#`` within code blocks is no heading."""
+    without_code = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    for part in re.split(r"^#+ ", without_code, flags=re.MULTILINE)[1:]:
+        heading, _, text = part.partition("\n")
+        yield heading, text
+
+
+def section_of(words: str) -> str:
+    found = [text for heading, text in sections(CLI) if f"`{words}`" in heading]
+    assert len(found) == 1, f"docs/cli.md has {len(found)} headings with `{words}`"
+    return found[0]
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_and_option_is_documented(words: str) -> None:
+    text = section_of(words)
+    named = {match for line in text.splitlines() for match in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line)}
+    for parameter in COMMANDS[words].params:
+        if isinstance(parameter, click.Option):
+            missing = {option for option in parameter.opts if option != "--help"} - named
+            assert not missing, f"docs/cli.md, `{words}`: {missing} is not there"
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_no_option_is_documented_that_does_not_exist(words: str) -> None:
+    rows = [line for line in section_of(words).splitlines() if line.startswith("| `-")]
+    documented = {option for row in rows for option in re.findall(r"--?[a-z][a-z-]*", row.split("|")[1])}
+    existing = {option for parameter in COMMANDS[words].params for option in parameter.opts}
+    assert documented <= existing
+
+
+def test_no_command_is_documented_that_does_not_exist() -> None:
+    documented = {words for heading, _ in sections(CLI) for words in re.findall(r"`(tiffin[^`]*)`", heading)}
+    assert documented == set(COMMANDS)
+
+
+def model_keys(model: Any) -> dict[str, str]:
+    """The keys of a section with their defaults as the page writes them."""
+    keys = {}
+    for name, field in model.model_fields.items():
+        if field.default is not PydanticUndefined:
+            keys[name] = as_written(field.default)
+        elif field.default_factory is dict:
+            keys[name] = as_written({})
+        else:
+            keys[name] = "section" if field.default_factory is not None else "required"
+    keys.pop("repo_path", None)
+    return keys
+
+
+def option_keys(options: Any) -> dict[str, str]:
+    assert not any(field.default is MISSING for field in fields(options))
+    return {field.name: as_written(field.default) for field in fields(options)}
+
+
+def as_written(default: Any) -> str:
+    text = yaml.safe_dump(default, default_flow_style=True).partition("\n")[0]
+    return '`""`' if default == "" else f"`{text}`"
+
+
+@pytest.mark.parametrize(
+    ("heading", "keys"),
+    [
+        ("Top level", model_keys(RepoConfig)),
+        ("registry", model_keys(RegistryConfig)),
+        ("materialization", model_keys(MaterializationConfig)),
+        ("sqlite", option_keys(SqliteOptions)),
+        ("duckdb", option_keys(DuckDBOptions)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_key_of_the_configuration_is_documented_with_its_default(heading: str, keys: dict[str, str]) -> None:
+    text = dict(sections(CONFIGURATION))[heading]
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines() if line.startswith("| `")]
+    assert {key.strip("`"): default for key, default, _ in rows} == keys
+    assert all(len(meaning) > 5 for _, _, meaning in rows)
