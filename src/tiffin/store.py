@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from tiffin.config import RepoConfig
     from tiffin.contracts.registry import Commit, MaterializationRun, RegistryStore
     from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
+    from tiffin.online.pipeline import EntityRows
     from tiffin.online.response import OnlineResponse
     from tiffin.operations.materialize import MaterializationReport
-    from tiffin.operations.online import EntityRowsInput, OnlineWrite
+    from tiffin.operations.online import OnlineWrite
     from tiffin.operations.retrieve import RetrievalJob
     from tiffin.planning.apply import ApplyPlan
     from tiffin.time import Clock
@@ -302,7 +303,7 @@ class FeatureStore:
     def get_online_features(
         self,
         features: Sequence[str] | FeatureService,
-        entity_rows: EntityRowsInput,
+        entity_rows: EntityRows,
         full_feature_names: bool = False,
     ) -> OnlineResponse:
         """The features of entities as of now, in one round trip; rules ONL-1 to ONL-5.
@@ -323,7 +324,7 @@ class FeatureStore:
     async def get_online_features_async(
         self,
         features: Sequence[str] | FeatureService,
-        entity_rows: EntityRowsInput,
+        entity_rows: EntityRows,
         full_feature_names: bool = False,
     ) -> OnlineResponse:
         """Like ``get_online_features``, without holding up the event loop."""

@@ -46,10 +46,9 @@ class RetrievalReport:
         lines = [
             f"{'view':30} {'rows':>10} {'matched':>10} {'expired':>10} {'missing':>10} {'ties':>8} {'known later':>12}"
         ]
-        lines += [
-            f"{v.view:30} {v.rows:>10,} {v.matched:>10,} {v.expired:>10,} {v.missing:>10,} {v.ties:>8,} {v.known_later:>12,}"
-            for v in self.views
-        ]
+        for v in self.views:
+            outcomes = f"{v.rows:>10,} {v.matched:>10,} {v.expired:>10,} {v.missing:>10,}"
+            lines.append(f"{v.view:30} {outcomes} {v.ties:>8,} {v.known_later:>12,}")
         return "\n".join(lines)
 
 
@@ -103,12 +102,13 @@ class RetrievalJob:
         """
         import pandas as pd
 
-        features = self._joined[0].to_pandas(types_mapper=_pandas_type)
+        features: pd.DataFrame = self._joined[0].to_pandas(types_mapper=_pandas_type)
         original = self._rows.original
         if isinstance(original, pd.DataFrame):
             features.index = original.index
-            return pd.concat([original, features], axis=1)
-        return pd.concat([self._rows.table.to_pandas(types_mapper=_pandas_type), features], axis=1)
+        else:
+            original = self._rows.table.to_pandas(types_mapper=_pandas_type)
+        return pd.concat([original, features], axis=1)
 
     def to_polars(self) -> pl.DataFrame:
         """Entity columns and features as a polars frame."""
