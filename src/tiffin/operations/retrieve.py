@@ -108,7 +108,8 @@ class RetrievalJob:
             features.index = original.index
         else:
             original = self._rows.table.to_pandas(types_mapper=_pandas_type)
-        return pd.concat([original, features], axis=1)
+        frame: pd.DataFrame = pd.concat([original, features], axis=1)
+        return frame
 
     def to_polars(self) -> pl.DataFrame:
         """Entity columns and features as a polars frame."""

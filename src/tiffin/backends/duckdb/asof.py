@@ -199,7 +199,8 @@ class AsofJoin:
         )
         first_seen = np.full(self._spine.keys.num_rows, MAX_US)
         first_seen[numpy_values(found["code"])] = numpy_values(found["seen"])
-        return missing & (first_seen[index.codes] <= index.times_us)
+        old: BoolArray = missing & (first_seen[index.codes] <= index.times_us)
+        return old
 
     def _decide_ties(self, winner: IndexArray, matched: BoolArray) -> int:
         """Let the payload decide between facts of equal stamps (PIT-4); returns how many rows it decided."""
