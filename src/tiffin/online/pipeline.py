@@ -44,7 +44,9 @@ class OnlineRead:
             columns = [self._entities[name] for name in key_set.columns]
             keys = encode_keys(columns, key_set.types, count)
             self._keys.append(keys)
-            asked.append([key for key in dict.fromkeys(keys) if key is not None])
+            unique = dict.fromkeys(keys)
+            unique.pop(None, None)
+            asked.append(list(unique))  # type: ignore[arg-type]
         self.requests = [ReadRequest(view.table, asked[view.key_set]) for view in plan.views]
 
     def answer(self, found: Sequence[Sequence[bytes | None]], now_us: int) -> OnlineResponse | None:
@@ -71,12 +73,12 @@ class OnlineRead:
 
 def _typed_columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[Any]], int]:
     """Entity rows as columns in request order, keys in their types, and how many rows there are."""
-    if isinstance(entity_rows, Mapping):
-        columns, count = _checked_columns(entity_rows)
-    elif isinstance(entity_rows, Sequence) and not isinstance(entity_rows, str | bytes):
+    if isinstance(entity_rows, list | tuple):
         columns, count = _columns_of(entity_rows), len(entity_rows)
         if not count:
             columns = {key: [] for key in plan.keys}
+    elif isinstance(entity_rows, Mapping):
+        columns, count = _checked_columns(entity_rows)
     else:
         raise InputError(
             f"entity_rows is a {type(entity_rows).__name__}",
@@ -84,7 +86,7 @@ def _typed_columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[A
         )
     if plan.entity_names:
         columns = _with_join_keys(columns, plan.entity_names)
-    if not columns.keys().isdisjoint(plan.names):
+    if not plan.name_set.isdisjoint(columns):
         taken = next(name for name in plan.names if name in columns)
         hint = "pass full_feature_names=True, or rename the entity column"
         raise NameCollisionError(f"feature {taken!r} has the name of an entity column", subject=taken, hint=hint)
@@ -97,6 +99,24 @@ def _typed_columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[A
 
 def _columns_of(rows: Sequence[Any]) -> dict[str, list[Any]]:
     """Dicts as columns, in the order of the first one."""
+    if not rows:
+        return {}
+    first = rows[0]
+    if set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(first)}:
+        _check_rows(rows)
+    try:
+        return {name: [row[name] for row in rows] for name in first}
+    except KeyError:
+        _check_rows(rows)
+        raise
+
+
+def _check_rows(rows: Sequence[Any]) -> None:
+    """Find the row that is wrong.
+
+    Raises:
+        InputError: a row is not a mapping, or its columns are not those of row 0.
+    """
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             hint = 'pass a list of dicts such as [{"driver_id": 1001}]'
@@ -106,7 +126,6 @@ def _columns_of(rows: Sequence[Any]) -> dict[str, list[Any]]:
                 f"entity row {number} has the columns {', '.join(row)}; row 0 has {', '.join(rows[0])}",
                 hint="all rows need the same columns; use None for a missing key",
             )
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
 def _checked_columns(entity_rows: Mapping[str, Any]) -> tuple[dict[str, list[Any]], int]:

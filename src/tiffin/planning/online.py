@@ -90,7 +90,7 @@ class OnlinePlan:
     Attributes:
         views: what is read, all in one call of the store.
         columns: the feature columns of the answer, in request order (ONL-1).
-        names: their names.
+        names, name_set: their names.
         key_sets: the different keys that are encoded.
         keys: the key columns that entity rows must have, with their types, in order of first use.
         entity_names: entity name to key column; accepted in its place.
@@ -100,6 +100,7 @@ class OnlinePlan:
     views: tuple[ViewRead, ...]
     columns: tuple[AnswerColumn, ...]
     names: tuple[str, ...]
+    name_set: frozenset[str]
     key_sets: tuple[KeySet, ...]
     keys: Mapping[str, FeatureType]
     entity_names: Mapping[str, str]
@@ -128,6 +129,7 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
         views=views,
         columns=columns,
         names=tuple(column.name for column in columns),
+        name_set=frozenset(column.name for column in columns),
         key_sets=tuple(sets),
         keys=_keys(selection),
         entity_names=_entity_names(selection),

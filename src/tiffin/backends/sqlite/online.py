@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
@@ -23,16 +25,33 @@ from tiffin.contracts.options import options_from
 from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
 
 _CURSORS = "tiffin_cursors"
-#: Keys per statement; far below SQLite's limit of variables.
+_CREATE_CURSORS = f"CREATE TABLE IF NOT EXISTS {_CURSORS} (name TEXT PRIMARY KEY, cursor BLOB NOT NULL) WITHOUT ROWID"
+#: Keys per statement and tables per statement; far below SQLite's limits of variables and of compound terms.
 _KEYS_PER_READ = 512
-_SCHEMA = f"CREATE TABLE IF NOT EXISTS {_CURSORS} (name TEXT PRIMARY KEY, cursor BLOB NOT NULL) WITHOUT ROWID"
+_TABLES_PER_READ = 40
+#: Statements take 1 key or a multiple of this, so that few of them serve every request.
+_WIDTH_STEP = 16
+_MMAP_BYTES = 1 << 30
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC")
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")
+
+
+class _Handle:
+    """A thread's connection; closed when the thread is gone."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+        self.close = weakref.finalize(self, connection.close)
 
 
 class SqliteOnlineStore(OnlineStore):
     """Rows in a SQLite file.
 
     Each thread has a connection of its own. A batch is one transaction, synced to disk before ``write`` returns. The
-    order of rows is compared by SQLite itself: blobs compare as unsigned bytes.
+    order of rows is compared by SQLite itself: blobs compare as unsigned bytes. All tables of a read are read in one
+    statement, so at one moment.
     """
 
     capabilities: ClassVar[OnlineCapabilities] = OnlineCapabilities(
@@ -48,9 +67,9 @@ class SqliteOnlineStore(OnlineStore):
         self._path = path if os.path.isabs(path) else os.path.join(location.base_path, path)
         self._timeout = options.busy_timeout_seconds
         self._local = threading.local()
+        self._handles: weakref.WeakSet[_Handle] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._open: list[sqlite3.Connection] = []
-        self._reads: dict[tuple[str, int], str] = {}
+        self._statements: dict[object, str] = {}
 
     @classmethod
     def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> SqliteOnlineStore:
@@ -61,28 +80,45 @@ class SqliteOnlineStore(OnlineStore):
         """
         return cls(options_from(SqliteOptions, "online_store", options), location)
 
+    # --- Connections and errors --------------------------------------------------------------------------------------
+
     @property
     def _connection(self) -> sqlite3.Connection:
-        local = self._local
-        if getattr(local, "pid", None) != os.getpid():
-            local.connection = self._connect()
-            local.pid = os.getpid()
-        connection: sqlite3.Connection = local.connection
-        return connection
+        """The connection of this thread; a forked child opens its own."""
+        handle: _Handle | None = getattr(self._local, "handle", None)
+        if handle is None or handle.pid != os.getpid():
+            handle = self._local.handle = self._connect()
+        return handle.connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> _Handle:
         with self._failures("opened"):
             os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
             connection = sqlite3.connect(
-                self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+                self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=512
             )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA mmap_size = 1073741824")
-            connection.execute(_SCHEMA)
+            try:
+                self._use_wal(connection)
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+            except BaseException:
+                connection.close()
+                raise
+        handle = _Handle(connection)
         with self._lock:
-            self._open.append(connection)
-        return connection
+            self._handles.add(handle)
+        return handle
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch to a write-ahead log. SQLite does not wait for others while it switches, so this does."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if not _code(error).startswith(_BUSY) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
 
     @contextmanager
     def _failures(self, done: str, table: str = "") -> Iterator[None]:
@@ -93,20 +129,22 @@ class SqliteOnlineStore(OnlineStore):
             raise self._wrapped(error, done, table) from error
 
     def _wrapped(self, error: Exception, done: str, table: str) -> StoreError:
-        text = str(error)
+        text, code = str(error), _code(error)
         subject = f"online store sqlite {self._path}"
         if "no such table" in text:
             hint = "run `tiffin apply` to create it"
             return StoreError(f"{subject} has no table {table!r}", subject=subject, hint=hint)
-        if "locked" in text or "busy" in text:
+        if code.startswith(_BUSY):
             hint = "another process is writing; try again, or raise busy_timeout_seconds"
             return StoreUnavailableError(f"{subject} is locked", subject=subject, hint=hint)
-        if "full" in text or "No space" in text or "File too large" in text or "disk I/O" in text:
+        message = f"{subject} could not be {done}: {text}"
+        if code.startswith(_FULL):
             hint = "make room; rows written before stay, and running again converges"
-            return StoreFullError(f"{subject} could not be {done}: {text}", subject=subject, hint=hint)
-        return StoreError(
-            f"{subject} could not be {done}: {text}", subject=subject, hint="check the file and its folder"
-        )
+            return StoreFullError(message, subject=subject, hint=hint)
+        if code.startswith(_DAMAGED):
+            hint = "the file is damaged: move it away, then run `tiffin apply` and `tiffin materialize`"
+            return StoreError(message, subject=subject, hint=hint)
+        return StoreError(message, subject=subject, hint="check the file, its folder and their permissions")
 
     @contextmanager
     def _transaction(self, table: str = "") -> Iterator[sqlite3.Connection]:
@@ -121,18 +159,22 @@ class SqliteOnlineStore(OnlineStore):
                     connection.execute("ROLLBACK")
                 raise
 
+    # --- Tables ------------------------------------------------------------------------------------------------------
+
     def ensure(self, tables: Sequence[str]) -> None:
         """Create the tables that are not there."""
         with self._transaction() as connection:
+            connection.execute(_CREATE_CURSORS)
             for table in tables:
-                name = _quote(table)
                 connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS {name} (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID"
+                    f"CREATE TABLE IF NOT EXISTS {_quote(table)} "
+                    "(key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID"
                 )
 
     def drop(self, tables: Sequence[str]) -> None:
         """Remove tables with their rows and cursors."""
         with self._transaction() as connection:
+            connection.execute(_CREATE_CURSORS)
             for table in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {_quote(table)}")
                 connection.execute(f"DELETE FROM {_CURSORS} WHERE name = ?", (table,))
@@ -141,56 +183,74 @@ class SqliteOnlineStore(OnlineStore):
         """The tables whose name starts with ``prefix``."""
         with self._failures("read"):
             found = self._connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, ?) = ? ORDER BY name",
-                (len(prefix), prefix),
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, ?) = ? AND name <> ? "
+                "ORDER BY name",
+                (len(prefix), prefix, _CURSORS),
             ).fetchall()
             count = "SELECT count(*), coalesce(sum(length(key) + length(row)), 0) FROM "
-            return [
-                TableInfo(name, *self._connection.execute(count + _quote(name)).fetchone())
-                for (name,) in found
-                if name != _CURSORS
-            ]
+            return [TableInfo(name, *self._connection.execute(count + _quote(name)).fetchone()) for (name,) in found]
+
+    # --- Rows --------------------------------------------------------------------------------------------------------
 
     def write(self, batch: WriteBatch) -> WriteResult:
         """Write rows in one transaction, in the order of their keys, which keeps SQLite's pages warm."""
         name = _quote(batch.table)
         pairs = sorted(zip(batch.keys, batch.rows, strict=True))
+        # A dict keeps the last of equal keys, which is the greatest row.
+        newest = dict(pairs)
         with self._transaction(batch.table) as connection:
             before = connection.total_changes
             connection.executemany(
                 f"INSERT INTO {name} (key, row) VALUES (?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET row = excluded.row WHERE excluded.row > row",
-                pairs,
+                newest.items() if len(newest) < len(pairs) else pairs,
             )
             written = connection.total_changes - before
         return WriteResult(written, len(pairs) - written)
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
-        """The rows of many keys; SQLite is in this process, so a request per table costs no round trip."""
+        """The rows of many keys of many tables, in one statement where their number allows it."""
         try:
             connection = self._connection
-            return [self._read(connection, request.table, request.keys) for request in requests]
+            if len(requests) == 1 or len(requests) > _TABLES_PER_READ:
+                return [self._read_table(connection, request.table, request.keys) for request in requests]
+            if max((len(request.keys) for request in requests), default=0) > _KEYS_PER_READ:
+                return [self._read_table(connection, request.table, request.keys) for request in requests]
+            return self._read_tables(connection, requests)
         except sqlite3.Error as error:
-            raise self._wrapped(error, "read", requests[0].table if requests else "") from error
+            missing = str(error).partition("no such table: ")[2] or (requests[0].table if requests else "")
+            raise self._wrapped(error, "read", missing) from error
 
-    def _read(self, connection: sqlite3.Connection, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
+    def _read_table(self, connection: sqlite3.Connection, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
         if len(keys) == 1:
-            found = connection.execute(self._read_sql(table, 1), keys).fetchone()
+            found = connection.execute(self._statement(table, 1), keys).fetchone()
             return [None if found is None else found[1]]
         rows: dict[bytes, bytes] = {}
         for start in range(0, len(keys), _KEYS_PER_READ):
-            part = list(keys[start : start + _KEYS_PER_READ])
-            width = 1 << (len(part) - 1).bit_length()
-            part += part[:1] * (width - len(part))
-            rows.update(connection.execute(self._read_sql(table, width), part).fetchall())
-        return [rows.get(key) for key in keys]
+            part = keys[start : start + _KEYS_PER_READ]
+            width = _width(len(part))
+            rows.update(connection.execute(self._statement(table, width), _padded(part, width)))
+        return list(map(rows.get, keys))
 
-    def _read_sql(self, table: str, width: int) -> str:
-        """The statement for ``width`` keys; few widths, so that SQLite's statement cache holds them."""
-        sql = self._reads.get((table, width))
+    def _read_tables(self, connection: sqlite3.Connection, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        shape = tuple((request.table, _width(len(request.keys))) for request in requests)
+        sql = self._statements.get(shape)
         if sql is None:
-            condition = "= ?" if width == 1 else f"IN ({', '.join('?' * width)})"
-            sql = self._reads[table, width] = f"SELECT key, row FROM {_quote(table)} WHERE key {condition}"
+            sql = self._statements[shape] = " UNION ALL ".join(
+                _select(table, width, f"{number}, ") for number, (table, width) in enumerate(shape)
+            )
+        keys: list[bytes] = []
+        for request, (_, width) in zip(requests, shape, strict=True):
+            keys += _padded(request.keys, width)
+        found: list[dict[bytes, bytes]] = [{} for _ in requests]
+        for number, key, row in connection.execute(sql, keys):
+            found[number][key] = row
+        return [list(map(rows.get, request.keys)) for rows, request in zip(found, requests, strict=True)]
+
+    def _statement(self, table: str, width: int) -> str:
+        sql = self._statements.get((table, width))
+        if sql is None:
+            sql = self._statements[table, width] = _select(table, width)
         return sql
 
     def scan(self, table: str, *, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
@@ -206,25 +266,52 @@ class SqliteOnlineStore(OnlineStore):
             connection.executemany(f"DELETE FROM {_quote(table)} WHERE key = ?", [(key,) for key in keys])
             return connection.total_changes - before
 
+    # --- Cursors -----------------------------------------------------------------------------------------------------
+
     def get_cursor(self, table: str) -> bytes | None:
         """The cursor kept last."""
-        with self._failures("read"):
+        try:
             found = self._connection.execute(f"SELECT cursor FROM {_CURSORS} WHERE name = ?", (table,)).fetchone()
+        except sqlite3.Error as error:
+            if "no such table" in str(error):
+                return None
+            raise self._wrapped(error, "read", table) from error
         return None if found is None else found[0]
 
     def put_cursor(self, table: str, cursor: bytes) -> None:
         """Keep a cursor, synced to disk."""
         with self._transaction() as connection:
+            connection.execute(_CREATE_CURSORS)
             connection.execute(f"INSERT OR REPLACE INTO {_CURSORS} (name, cursor) VALUES (?, ?)", (table, cursor))
 
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            for connection in self._open:
-                connection.close()
-            self._open.clear()
+            for handle in list(self._handles):
+                handle.close()
+            self._handles.clear()
             self._local = threading.local()
 
 
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _code(error: Exception) -> str:
+    """SQLite's own name of an error, such as ``SQLITE_BUSY``."""
+    return getattr(error, "sqlite_errorname", None) or ""
+
+
+def _width(keys: int) -> int:
+    """How many keys the statement for so many takes."""
+    return keys if keys <= 1 else -(-keys // _WIDTH_STEP) * _WIDTH_STEP
+
+
+def _padded(keys: Sequence[bytes], width: int) -> Sequence[bytes]:
+    """Keys, some of them twice, to fill a statement."""
+    return keys if len(keys) == width else [*keys, *[keys[0]] * (width - len(keys))]
+
+
+def _select(table: str, width: int, prefix: str = "") -> str:
+    condition = "= ?" if width == 1 else f"IN ({', '.join('?' * width)})"
+    return f"SELECT {prefix}key, row FROM {_quote(table)} WHERE key {condition}"
