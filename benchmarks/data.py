@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,13 @@ _SIZES = {"k": 1_000, "M": 1_000_000}
 def data_folder() -> Path:
     """Where data sets are kept."""
     return Path(os.environ.get("TIFFIN_BENCH_DATA", Path(__file__).resolve().parent / ".data"))
+
+
+def work_folder() -> Path:
+    """A new folder on the disk of the data sets, removed when the process of the case has ended."""
+    folder = Path(os.environ.get("TIFFIN_BENCH_WORK", data_folder() / "work"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=folder))
 
 
 def data_path(name: str) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case
+from benchmarks.data import data_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 _POLL_SECONDS = 0.05
@@ -39,12 +40,14 @@ def run_case(case: Case, python: Path, answer_path: Path | None) -> Reply:
         python: The interpreter, tiffin's or Feast's.
         answer_path: Where the process leaves its answer as an Arrow file; None when it need not.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    work = data_folder() / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=work) as folder:
         request_path, reply_path, log_path = (Path(folder, name) for name in ("request", "reply", "log"))
         request_path.write_text(json.dumps(_request(case, answer_path)))
         command = [str(python), "-m", "benchmarks.child", str(request_path), str(reply_path)]
         with log_path.open("wb") as log:
-            stopped, peak_bytes = run_watched(command, log.fileno(), case.max_seconds, case.max_bytes)
+            stopped, peak_bytes = run_watched(command, log.fileno(), folder, case.max_seconds, case.max_bytes)
         if stopped is not None:
             return Reply(stopped, peak_bytes=peak_bytes)
         if not reply_path.exists():
@@ -52,9 +55,13 @@ def run_case(case: Case, python: Path, answer_path: Path | None) -> Reply:
         return Reply("ok", **json.loads(reply_path.read_text()))
 
 
-def run_watched(command: list[str], log: int, max_seconds: float, max_bytes: int) -> tuple[str | None, int]:
+def run_watched(
+    command: list[str], log: int, folder: str, max_seconds: float, max_bytes: int
+) -> tuple[str | None, int]:
     """Runs a command from the project's folder; returns why it was ended (None: by itself) and the most memory seen."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True, env=_environment())
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True, env=_environment(folder)
+    )
     deadline = time.monotonic() + max_seconds
     peak_bytes, stopped = 0, None
     while process.poll() is None:
@@ -83,8 +90,14 @@ def _request(case: Case, answer_path: Path | None) -> Mapping[str, Any]:
     }
 
 
-def _environment() -> dict[str, str]:
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "FEAST_USAGE": "False"}
+def _environment(folder: str) -> dict[str, str]:
+    environment = {
+        **os.environ,
+        "TIFFIN_BENCH_WORK": folder,
+        "PYTHONHASHSEED": "0",
+        "PYTHONWARNINGS": "ignore",
+        "FEAST_USAGE": "False",
+    }
     # An installed package has its bytecode; without it every start would compile the sources, which is seconds for
     # Feast.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)

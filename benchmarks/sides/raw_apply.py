@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.data import data_path
-from benchmarks.sides.raw_online import connect, work_folder
+from benchmarks.data import data_path, work_folder
+from benchmarks.sides.raw_online import connect
 from benchmarks.work import Work
 
 
@@ -31,10 +30,6 @@ class RawApply(Work):
         connection.execute("INSERT INTO log VALUES (1, ?)", [json.dumps(views)])
         connection.close()
         return len(views)
-
-    def close(self) -> None:
-        """Removes the registry."""
-        shutil.rmtree(self._folder)
 
 
 def apply_views(**arguments: Any) -> Work:

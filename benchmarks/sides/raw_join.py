@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from benchmarks.data import data_path, feature_names
+from benchmarks.data import data_path, feature_names, work_folder
 from benchmarks.work import Work
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class DuckdbAsof(Work):
         self._connection.execute("SET TimeZone = 'UTC'")
         if memory_limit:
             self._connection.execute(f"SET memory_limit = '{memory_limit}'")
+            self._connection.execute(f"SET temp_directory = '{work_folder()}'")
             self._connection.execute("SET preserve_insertion_order = false")
         self._spine = f"'{data_path(spine)}'"
         self._facts = [f"'{data_path(name)}'" for name in facts]

@@ -6,10 +6,8 @@ no schema versions and no ages in it; the writer never asks whether a newer row 
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.data import data_folder, data_path, feature_names
+from benchmarks.data import data_path, feature_names, work_folder
 from benchmarks.keys import asked_keys, sampled_keys
 from benchmarks.work import Work
 
@@ -40,13 +38,6 @@ def _rows_of(table: pa.Table, view: int) -> tuple[list[int], list[bytes]]:
     return table["key"].to_pylist(), pack_rows(table, view)
 
 
-def work_folder() -> Path:
-    """A new folder on the disk of the data sets."""
-    folder = data_folder() / "work"
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=folder))
-
-
 def connect(path: Path) -> sqlite3.Connection:
     """SQLite as one sets it up for a store that survives a crash of the process."""
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
@@ -64,8 +55,7 @@ class RawReads(Work):
     """
 
     def __init__(self, facts: list[str], keys: int, *, one_table: bool) -> None:
-        self._folder = work_folder()
-        self._connection = connect(self._folder / "online.db")
+        self._connection = connect(work_folder() / "online.db")
         self._one_table, self._views = one_table, len(facts)
         self._names = [feature_names(view) for view in range(self._views)]
         for view, name in enumerate(facts):
@@ -96,9 +86,8 @@ class RawReads(Work):
         return pa.table(self.run(0))
 
     def close(self) -> None:
-        """Removes the store."""
+        """Closes the store."""
         self._connection.close()
-        shutil.rmtree(self._folder)
 
     def _one(self, keys: list[int], view: int) -> tuple[Any, ...]:
         if self._one_table:
@@ -143,8 +132,7 @@ class RawInserts(Work):
     def __init__(self, facts: str, *, ready: bool) -> None:
         import duckdb
 
-        self._folder = work_folder()
-        self._connection = connect(self._folder / "online.db")
+        self._connection = connect(work_folder() / "online.db")
         self._connection.execute("CREATE TABLE rows (key BLOB PRIMARY KEY, row BLOB) WITHOUT ROWID")
         self._duckdb = duckdb.connect()
         self._duckdb.execute("SET TimeZone = 'UTC'")
@@ -170,9 +158,8 @@ class RawInserts(Work):
         return pa.table({"key": keys, **{name: list(values) for name, values in features}})
 
     def close(self) -> None:
-        """Removes the store."""
+        """Closes the store."""
         self._connection.close()
-        shutil.rmtree(self._folder)
 
     def _newest(self) -> pa.Table:
         # Numbers of rows, not rows, go through the aggregate: about four times faster than the newest struct of each

@@ -18,9 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.data import data_folder, data_path, feature_names
+from benchmarks.data import data_folder, data_path, feature_names, work_folder
 from benchmarks.keys import asked_keys, sampled_keys
-from benchmarks.sides.raw_online import work_folder
 from benchmarks.work import Work
 
 RANGE = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 4, 2, tzinfo=UTC))
@@ -105,9 +104,9 @@ class HistoricalFeatures(Work):
         offline: dict[str, Any] | None = None,
         mode: str = "event",
     ) -> None:
-        self._folder = work_folder()
-        write_repository(self._folder, api, offline, mode)
-        self._store = open_store(api, self._folder)
+        folder = work_folder()
+        write_repository(folder, api, offline, mode)
+        self._store = open_store(api, folder)
         self._store.apply(define_views(api, facts, created=created, ttl_days=ttl_days))
         self._spine, self._features = data_path(spine), feature_references(len(facts))
         self._is_feast = api == "feast"
@@ -124,20 +123,16 @@ class HistoricalFeatures(Work):
         """The training set."""
         return last
 
-    def close(self) -> None:
-        """Removes the repository."""
-        shutil.rmtree(self._folder)
-
 
 class OnlineFeatures(Work):
     """Reads from a filled SQLite store by `get_online_features(...).to_dict()`."""
 
     def __init__(self, api: str, facts: list[str], keys: int, offline: dict[str, Any] | None = None) -> None:
-        # Filling takes Feast minutes and is not measured here, so a filled store is kept.
-        self._folder = data_folder() / f"online-{api}-{'-'.join(facts)}"
-        if not (self._folder / "filled").exists():
-            self._fill(api, facts, offline)
-        self._store = open_store(api, self._folder)
+        folder = work_folder() if api == "tiffin" else data_folder() / f"online-{api}-{'-'.join(facts)}"
+        # Filling takes Feast minutes and is not measured here, so that its filled store is kept.
+        if not (folder / "filled").exists():
+            self._fill(folder, api, facts, offline)
+        self._store = open_store(api, folder)
         self._features = feature_references(len(facts))
         self._rows = [[{"key": key} for key in asked] for asked in asked_keys(facts[0], keys)]
 
@@ -152,23 +147,23 @@ class OnlineFeatures(Work):
         """The answer to the first question."""
         return pa.table(self.run(0))
 
-    def _fill(self, api: str, facts: list[str], offline: dict[str, Any] | None) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        write_repository(self._folder, api, offline)
-        store = open_store(api, self._folder)
+    def _fill(self, folder: Path, api: str, facts: list[str], offline: dict[str, Any] | None) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_repository(folder, api, offline)
+        store = open_store(api, folder)
         store.apply(define_views(api, facts, created=True, online=True))
         store.materialize(*RANGE)
-        (self._folder / "filled").touch()
+        (folder / "filled").touch()
 
 
 class Materialize(Work):
     """Fills an empty SQLite store from a parquet file by `materialize`."""
 
     def __init__(self, api: str, facts: str, offline: dict[str, Any] | None = None) -> None:
-        self._folder = work_folder()
-        write_repository(self._folder, api, offline)
-        self._store = open_store(api, self._folder)
+        folder = work_folder()
+        write_repository(folder, api, offline)
+        self._store = open_store(api, folder)
         self._store.apply(define_views(api, [facts], created=True, online=True))
         self._facts = facts
 
@@ -181,18 +176,14 @@ class Materialize(Work):
         rows = [{"key": key} for key in sampled_keys(self._facts)]
         return pa.table(self._store.get_online_features(features=feature_references(1), entity_rows=rows).to_dict())
 
-    def close(self) -> None:
-        """Removes the repository."""
-        shutil.rmtree(self._folder)
-
 
 class Apply(Work):
     """Applies many views at once to an empty registry, each over a file of its own."""
 
     def __init__(self, api: str, schemas: str, *, again: bool = False) -> None:
-        self._folder = work_folder()
-        write_repository(self._folder, api)
-        self._store = open_store(api, self._folder)
+        folder = work_folder()
+        write_repository(folder, api)
+        self._store = open_store(api, folder)
         package, types = importlib.import_module(api), importlib.import_module(f"{api}.types")
         entity = package.Entity(name="key", join_keys=["key"], value_type=package.ValueType.INT64)
         self._objects = [entity]
@@ -208,10 +199,6 @@ class Apply(Work):
     def answer(self, last: Any) -> pa.Table:
         """The names of the views that a new store finds."""
         return pa.table({"name": sorted(view.name for view in self._store.list_feature_views())})
-
-    def close(self) -> None:
-        """Removes the repository."""
-        shutil.rmtree(self._folder)
 
 
 def _small_view(package: Any, types: Any, entity: Any, view: int, path: Path) -> Any:
