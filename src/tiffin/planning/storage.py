@@ -1,0 +1,106 @@
+"""Decide where a view's rows are kept online when its definition changes (DEF-4).
+
+A table holds facts of one meaning: the same keys, the same source, and for every feature name one type. While that
+holds, features may come, go and move: a new layout is appended, and rows of older layouts stay readable. When it does
+not hold, the view gets a new table; the old one stays, so that readers of the old version keep their answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tiffin.definitions import DataSource, FeatureView, FileSource, PushSource
+from tiffin.registry.snapshot import Snapshot, ViewStorage
+from tiffin.types import Int32, Int64
+
+#: Rows name their layout in two bytes.
+MAX_LAYOUTS = 1 << 16
+
+Layout = tuple[tuple[str, str], ...]
+
+NEW_TABLE = "new online table: materialize again"
+NEW_FEATURES = "same online table: new features are there once it is materialized again"
+SAME_TABLE = "same online table: stored values stay"
+
+
+@dataclass(frozen=True)
+class StorageDecision:
+    """Where a view's rows are kept, and what that means to people; no words when nothing changes."""
+
+    storage: ViewStorage
+    words: str = ""
+
+
+def layout_of(view: FeatureView) -> Layout:
+    """The names and types of a row's columns."""
+    return tuple((field.name, repr(field.dtype)) for field in view.features)
+
+
+def decide_storage(
+    view: FeatureView, before: FeatureView | None, stored: ViewStorage | None, *, project: str, snapshot_version: int
+) -> StorageDecision:
+    """The storage of a view.
+
+    Args:
+        view: the view as it will be, with its source and its entities.
+        before: the view as it is; ``None`` for a new one.
+        stored: its storage until now.
+        project: the project, which begins the table's name.
+        snapshot_version: the version that is being made; it ends the table's name, so that no name comes twice.
+    """
+    layout = layout_of(view)
+    table = f"{project}.{view.name}.{snapshot_version}"
+    if before is None or stored is None:
+        return StorageDecision(ViewStorage(1, table, (layout,)), "new online table")
+    full = len(stored.layouts) >= MAX_LAYOUTS and stored.layouts[-1] != layout
+    if full or _meaning(view) != _meaning(before) or _contradicts(layout, stored.layouts):
+        return StorageDecision(ViewStorage(stored.version + 1, table, (layout,)), NEW_TABLE)
+    return _with_layout(stored, layout)
+
+
+def restore_storage(name: str, old: ViewStorage, history: Iterable[Snapshot]) -> ViewStorage:
+    """The storage of a view whose older definition becomes current again: its table, with all layouts that it has got.
+
+    Args:
+        name: the view.
+        old: its storage in the older snapshot.
+        history: the snapshots since then, newest first.
+    """
+    for snapshot in history:
+        entry = snapshot.by_key.get(("feature view", name))
+        if entry is not None and entry.storage is not None and entry.storage.table == old.table:
+            return _with_layout(entry.storage, old.layouts[-1]).storage
+    return old
+
+
+def _with_layout(stored: ViewStorage, layout: Layout) -> StorageDecision:
+    last = stored.layouts[-1]
+    if last == layout:
+        return StorageDecision(stored)
+    added = {name for name, _ in layout} - {name for name, _ in last}
+    storage = replace(stored, version=stored.version + 1, layouts=(*stored.layouts, layout))
+    return StorageDecision(storage, NEW_FEATURES if added else SAME_TABLE)
+
+
+def _contradicts(layout: Layout, others: Iterable[Layout]) -> bool:
+    """Whether a feature has another type than under the same name in a row that may be stored."""
+    types = dict(layout)
+    return any(types.get(name, dtype) != dtype for other in others for name, dtype in other)
+
+
+def _meaning(view: FeatureView) -> tuple[object, ...]:
+    """What stored rows depend on besides their layout."""
+    types = [Int64 if dtype is Int32 else dtype for dtype in view.key_types]
+    return (tuple(zip(view.join_keys, types, strict=True)), _source_meaning(view.source))
+
+
+def _source_meaning(source: DataSource | None) -> tuple[object, ...]:
+    """Where facts come from, whatever the source is called. Pushed facts are those of the batch source, come early."""
+    if isinstance(source, PushSource):
+        return ("pushed", source.name) if source.batch_source is None else _source_meaning(source.batch_source)
+    assert source is not None
+    times = (source.timestamp_field, source.created_timestamp_column, tuple(sorted(source.mapping.items())))
+    if isinstance(source, FileSource):
+        return ("file", source.path, source.format_name, source.s3_endpoint_override, *times)
+    return (type(source).__name__, source.name, *times)
