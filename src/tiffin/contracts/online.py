@@ -49,10 +49,21 @@ class WriteBatch:
     keys: Sequence[bytes]
     rows: Sequence[bytes]
 
+    def newest(self) -> WriteBatch:
+        """The batch with one row per key, the greatest; itself when no key comes twice."""
+        if len(set(self.keys)) == len(self.keys):
+            return self
+        newest: dict[bytes, bytes] = {}
+        for key, row in zip(self.keys, self.rows, strict=True):
+            held = newest.get(key)
+            if held is None or row > held:
+                newest[key] = row
+        return WriteBatch(self.table, list(newest), list(newest.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of a batch, counted in rows; ``written + stale == len(batch.rows)``."""
+    """What became of a batch: ``written`` keys have a new row now, and ``written + stale == len(batch.rows)``."""
 
     written: int
     stale: int

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from tiffin.contracts.online import (
@@ -15,31 +17,57 @@ from tiffin.contracts.online import (
     WriteBatch,
     WriteResult,
 )
-from tiffin.errors import ConfigError, StoreError
+from tiffin.contracts.options import options_from
+from tiffin.errors import StoreError
+
+
+class _Data:
+    """What all memory stores of one project and name share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.tables: dict[str, dict[bytes, bytes]] = {}
+        self.cursors: dict[str, bytes] = {}
+
+
+_SHARED: dict[tuple[str, str], _Data] = {}
+_SHARED_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """The ``online_store`` section for the type ``memory``.
+
+    Attributes:
+        name: stores of one project and name share their rows in this process; the repository's folder when left out.
+    """
+
+    name: str = ""
 
 
 class MemoryOnlineStore(OnlineStore):
-    """Rows in this process."""
+    """Rows in this process; real guarantees, gone when the process ends."""
 
     capabilities: ClassVar[OnlineCapabilities] = OnlineCapabilities(
         name="memory", durable=False, multi_process=False, native_async=True
     )
 
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._tables: dict[str, dict[bytes, bytes]] = {}
-        self._cursors: dict[str, bytes] = {}
+    def __init__(self, data: _Data | None = None) -> None:
+        data = data or _Data()
+        self._lock = data.lock
+        self._tables = data.tables
+        self._cursors = data.cursors
 
     @classmethod
     def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> MemoryOnlineStore:
-        """Build the store from the ``online_store`` section, which has no options.
+        """Build the store from the ``online_store`` section.
 
         Raises:
-            ConfigError: there is an option.
+            ConfigError: an option is unknown or has a wrong value.
         """
-        if options:
-            raise ConfigError(f"online_store of type memory has no options, but got {', '.join(options)}")
-        return cls()
+        name = options_from(MemoryOptions, "online_store", options).name or os.path.abspath(location.base_path)
+        with _SHARED_LOCK:
+            return cls(_SHARED.setdefault((location.project, name), _Data()))
 
     def _table(self, table: str) -> dict[bytes, bytes]:
         if table not in self._tables:
@@ -72,9 +100,10 @@ class MemoryOnlineStore(OnlineStore):
     def write(self, batch: WriteBatch) -> WriteResult:
         """Write each row that is newer than what is there."""
         written = 0
+        newest = batch.newest()
         with self._lock:
             rows = self._table(batch.table)
-            for key, row in zip(batch.keys, batch.rows, strict=True):
+            for key, row in zip(newest.keys, newest.rows, strict=True):
                 held = rows.get(key)
                 if held is None or row > held:
                     rows[key] = row

@@ -194,19 +194,18 @@ class SqliteOnlineStore(OnlineStore):
 
     def write(self, batch: WriteBatch) -> WriteResult:
         """Write rows in one transaction, in the order of their keys, which keeps SQLite's pages warm."""
-        name = _quote(batch.table)
-        pairs = sorted(zip(batch.keys, batch.rows, strict=True))
-        # A dict keeps the last of equal keys, which is the greatest row.
-        newest = dict(pairs)
+        newest = batch.newest()
+        keys, rows = newest.keys, newest.rows
+        order = sorted(range(len(keys)), key=keys.__getitem__)
         with self._transaction(batch.table) as connection:
             before = connection.total_changes
             connection.executemany(
-                f"INSERT INTO {name} (key, row) VALUES (?, ?) "
+                f"INSERT INTO {_quote(batch.table)} (key, row) VALUES (?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET row = excluded.row WHERE excluded.row > row",
-                newest.items() if len(newest) < len(pairs) else pairs,
+                zip(map(keys.__getitem__, order), map(rows.__getitem__, order), strict=True),
             )
             written = connection.total_changes - before
-        return WriteResult(written, len(pairs) - written)
+        return WriteResult(written, len(batch.rows) - written)
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, in one statement where their number allows it."""
