@@ -114,7 +114,8 @@ def _print_report(runs: Sequence[MaterializationRun], as_json: bool) -> None:
     print_table(columns, [_run_cells(run) for run in runs], empty=empty, thousands=True)
     if runs:
         rows, written = sum(run.rows for run in runs), sum(run.written for run in runs)
-        say(f"Loaded {len(runs)} feature views: {written:,} of {rows:,} rows were newer than what was there", bold=True)
+        views = "1 feature view" if len(runs) == 1 else f"{len(runs)} feature views"
+        say(f"Loaded {views}: {written:,} of {rows:,} rows were newer than what was there", bold=True)
 
 
 def _run_cells(run: MaterializationRun) -> list[str | int | float]:

@@ -24,7 +24,7 @@ def _object_group(
     columns: Sequence[str],
     row: Callable[[Any], Sequence[Any]],
     find_all: Callable[[FeatureStore, dict[str, str] | None], Sequence[Any]],
-    find: Callable[[FeatureStore, str], Any],
+    find: Callable[[FeatureStore, str], Definition],
 ) -> click.Group:
     """A group with ``list`` and ``describe`` for one kind of object.
 
@@ -59,7 +59,7 @@ def _object_group(
     @pass_invocation
     def describe(invocation: Invocation, name: str, as_json: bool) -> None:
         with invocation.store() as store:
-            shown = describe_definition(find(store, name))
+            shown = _describe(store, find(store, name))
         if as_json:
             print_json(shown)
         else:
@@ -88,6 +88,15 @@ def describe_definition(definition: Definition) -> dict[str, Any]:
     shown = definition.to_spec()
     if "ttl_us" in shown:
         shown["ttl"] = format_duration(timedelta(microseconds=shown.pop("ttl_us")))
+    return shown
+
+
+def _describe(store: FeatureStore, definition: Definition) -> dict[str, Any]:
+    """What a definition declares; for a feature view, also which version it is and where its rows are kept online."""
+    shown = describe_definition(definition)
+    if definition.kind == "feature view":
+        storage = store.context.snapshot().storage(definition.name)
+        shown |= {"version": storage.version, "online_table": storage.table}
     return shown
 
 
