@@ -82,7 +82,8 @@ def has_known_times(view: View) -> bool:
 
 def definition_of(view: View, path: str, *, created: bool) -> FeatureView:
     """A view of a case as a definition."""
-    defaults = view.defaults
+    keys = [Field(name=name, dtype=TYPES[kind]) for name, kind in view.keys.items()]
+    features = [Field(name=n, dtype=TYPES[kind], default_value=view.defaults.get(n)) for n, kind in view.fields.items()]
     return FeatureView(
         name=view.name,
         source=FileSource(
@@ -92,13 +93,7 @@ def definition_of(view: View, path: str, *, created: bool) -> FeatureView:
             created_timestamp_column="created_time" if created else "",
         ),
         entities=[Entity(name=key) for key in view.keys],
-        schema=[
-            *(Field(name=key, dtype=TYPES[kind]) for key, kind in view.keys.items()),
-            *(
-                Field(name=name, dtype=TYPES[kind], default_value=defaults.get(name))
-                for name, kind in view.fields.items()
-            ),
-        ],
+        schema=[*keys, *features],
         ttl=timedelta(microseconds=view.ttl_us or 0),
     )
 
