@@ -109,14 +109,14 @@ def plan_incremental_load(
 ) -> LoadPlan:
     """The load of everything that came since the cursor (MAT-2, MAT-3).
 
-    Without a cursor, or with one of another version of the view, everything that a read at ``now`` could still serve
-    is loaded: back to the ttl, or to the beginning. With one, the interval goes on where it ended; parts of the source
-    that are new or changed since are read in full, so a fact that came late is found whatever its times say.
+    Without a cursor, or with one of another version of the view, everything is loaded, facts older than the ttl too:
+    a read says ``OUTSIDE_MAX_AGE`` of these (ONL-2), and serves them when the ttl is raised. With one, the interval
+    goes on where it ended; parts of the source that are new or changed since are read in full, so a fact that came late
+    is found whatever its times say.
     """
     end_us = min(end_us, now_us)
     if cursor is None or cursor.view_version != storage.version:
-        start_us = MIN_US if view.ttl_us is None else min(end_us, now_us - view.ttl_us)
-        return plan_load(view, start_us=start_us, end_us=end_us, now_us=now_us)
+        return plan_load(view, start_us=MIN_US, end_us=end_us, now_us=now_us)
     # An end before the cursor does not undo anything: the range up to the cursor is loaded, late facts in it too.
     start_us = min(cursor.end_us, now_us)
     end_us = max(start_us, end_us)
