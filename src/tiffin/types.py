@@ -10,6 +10,7 @@ import enum
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tiffin.errors import DefinitionError, DefinitionTypeError, UnsupportedError, nearest
@@ -226,6 +227,7 @@ def from_value_type(value_type: ValueType) -> FeatureType:
 _TOKEN = re.compile(r"\s*(?:([A-Za-z_]\w*)|'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([(){}:,]))")
 
 
+@lru_cache(maxsize=4096)
 def parse_type(text: str) -> FeatureType:
     """The type that prints as ``text``.
 

@@ -113,7 +113,8 @@ class FeatureView(Definition):
     @property
     def features(self) -> tuple[Field, ...]:
         """The fields that are features: the schema without the join keys; empty until the schema is known."""
-        return tuple(item for item in self.schema or () if item.name not in self.join_keys)
+        keys = self.join_keys
+        return tuple(item for item in self.schema or () if item.name not in keys)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -123,7 +124,8 @@ class FeatureView(Definition):
     @property
     def entity_columns(self) -> tuple[Field, ...]:
         """The fields of the schema that are join keys."""
-        return tuple(item for item in self.schema or () if item.name in self.join_keys)
+        keys = self.join_keys
+        return tuple(item for item in self.schema or () if item.name in keys)
 
     @property
     def key_types(self) -> tuple[FeatureType | None, ...]:

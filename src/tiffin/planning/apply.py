@@ -83,11 +83,13 @@ class Wish:
 
     Attributes:
         declared: every definition once; views that stay but stand on something that changes included.
+        entries: the same as entries.
         current: the definitions as they are.
         kept: those that are neither replaced by something else nor removed.
     """
 
     declared: Declared
+    entries: Mapping[Key, Entry]
     current: Snapshot
     kept: Snapshot
 
@@ -109,8 +111,9 @@ def gather(
             raise RequestError(f"{kind} {name} is to be applied and to be removed", hint="leave it out of one of them")
     kept = tuple(entry for entry in current.entries if partial and (entry.kind, entry.name) not in removed)
     snapshot = Snapshot(current.project, current.version, kept)
-    _check_references(_merged(snapshot, declared), current)
-    return Wish({**declared, **affected_views(snapshot, declared)}, current, snapshot)
+    entries = {key: entry_of(definition) for key, definition in declared.items()}
+    _check_references({**snapshot.by_key, **entries}, current)
+    return Wish({**declared, **affected_views(snapshot, declared)}, entries, current, snapshot)
 
 
 def plan_apply(wish: Wish, schemas: Schemas) -> ApplyPlan:
@@ -128,7 +131,10 @@ def plan_apply(wish: Wish, schemas: Schemas) -> ApplyPlan:
     """
     current = wish.current
     resolved = resolve(wish.declared, wish.kept, schemas)
-    entries = _merged(wish.kept, resolved)
+    entries = dict(wish.kept.by_key)
+    for key, definition in resolved.items():
+        as_declared = definition is wish.declared[key] and key in wish.entries
+        entries[key] = wish.entries[key] if as_declared else entry_of(definition)
     _check_names(entries)
     _check_services(entries)
     unchanged = {key: old for key, new in entries.items() if (old := current.by_key.get(key)) and is_same(old, new)}
@@ -175,13 +181,7 @@ def _with_storage(current: Snapshot, entries: Mapping[Key, Entry]) -> ApplyPlan:
         if entry.kind != "feature view" or (key in standing and _stands(entry, entries, standing)):
             continue
         before = current.by_key.get(key)
-        decision = decide_storage(
-            bare.view(entry.name),
-            current.view(entry.name) if before is not None else None,
-            before.storage if before is not None else None,
-            project=current.project,
-            snapshot_version=version,
-        )
+        decision = decide_storage(entry.name, bare, current)
         words[entry.name] = decision.words
         if before is None or decision.storage != before.storage or key not in standing:
             placed[key] = Entry(entry.kind, entry.name, entry.spec, decision.storage)
@@ -195,13 +195,6 @@ def _stands(entry: Entry, entries: Mapping[Key, Entry], standing: set[Key]) -> b
         key in standing and (key[0] != "data source" or _stands(entries[key], entries, standing))
         for key in references(entry)
     )
-
-
-def _merged(kept: Snapshot, declared: Declared) -> dict[Key, Entry]:
-    """The entries that stay, with the declared ones over them."""
-    entries = dict(kept.by_key)
-    entries.update((key, entry_of(definition)) for key, definition in declared.items())
-    return entries
 
 
 def _check_references(entries: Mapping[Key, Entry], current: Snapshot) -> None:

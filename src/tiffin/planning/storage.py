@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tiffin.definitions import DataSource, FeatureView, FileSource, PushSource
+from tiffin.definitions import DataSource, FileSource, PushSource
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.types import Int32, Int64
 
@@ -32,31 +32,52 @@ class StorageDecision:
     words: str = ""
 
 
-def layout_of(view: FeatureView) -> Layout:
-    """The names and types of a row's columns."""
-    return tuple((field.name, repr(field.dtype)) for field in view.features)
+@dataclass(frozen=True)
+class Shape:
+    """What stored rows depend on.
+
+    Attributes:
+        keys: the join keys with their types; int32 and int64 are one (TYP-3).
+        source: where the facts come from.
+        layout: the columns of a row.
+    """
+
+    keys: Layout
+    source: tuple[object, ...]
+    layout: Layout
 
 
-def decide_storage(
-    view: FeatureView, before: FeatureView | None, stored: ViewStorage | None, *, project: str, snapshot_version: int
-) -> StorageDecision:
+def shape_of(name: str, snapshot: Snapshot) -> Shape:
+    """The shape of a view, from its entry: building all views would take most of the time of a large ``apply``."""
+    spec = snapshot.entry("feature view", name).spec
+    declared = {field["name"]: field["dtype"] for field in spec["schema"]}
+    keys = []
+    for entity in (snapshot.entities[each] for each in spec["entities"]):
+        dtype = declared.pop(entity.join_key, repr(entity.key_type))
+        keys.append((entity.join_key, repr(Int64) if dtype == repr(Int32) else dtype))
+    return Shape(tuple(keys), _source_meaning(snapshot.sources[spec["source"]]), tuple(declared.items()))
+
+
+def decide_storage(name: str, new: Snapshot, current: Snapshot) -> StorageDecision:
     """The storage of a view.
 
     Args:
-        view: the view as it will be, with its source and its entities.
-        before: the view as it is; ``None`` for a new one.
-        stored: its storage until now.
-        project: the project, which begins the table's name.
-        snapshot_version: the version that is being made; it ends the table's name, so that no name comes twice.
+        name: the view.
+        new: the snapshot that is being made, without storages. Its version ends the table's name, so that no name
+            comes twice.
+        current: the snapshot that it follows.
     """
-    layout = layout_of(view)
-    table = f"{project}.{view.name}.{snapshot_version}"
-    if before is None or stored is None:
-        return StorageDecision(ViewStorage(1, table, (layout,)), "new online table")
-    full = len(stored.layouts) >= MAX_LAYOUTS and stored.layouts[-1] != layout
-    if full or _meaning(view) != _meaning(before) or _contradicts(layout, stored.layouts):
-        return StorageDecision(ViewStorage(stored.version + 1, table, (layout,)), NEW_TABLE)
-    return _with_layout(stored, layout)
+    shape = shape_of(name, new)
+    table = f"{new.project}.{name}.{new.version}"
+    before = current.by_key.get(("feature view", name))
+    if before is None or before.storage is None:
+        return StorageDecision(ViewStorage(1, table, (shape.layout,)), "new online table")
+    stored, old = before.storage, shape_of(name, current)
+    full = len(stored.layouts) >= MAX_LAYOUTS and stored.layouts[-1] != shape.layout
+    same_meaning = (shape.keys, shape.source) == (old.keys, old.source)
+    if full or not same_meaning or _contradicts(shape.layout, stored.layouts):
+        return StorageDecision(ViewStorage(stored.version + 1, table, (shape.layout,)), NEW_TABLE)
+    return _with_layout(stored, shape.layout)
 
 
 def restore_storage(name: str, old: ViewStorage, history: Iterable[Snapshot]) -> ViewStorage:
@@ -87,12 +108,6 @@ def _contradicts(layout: Layout, others: Iterable[Layout]) -> bool:
     """Whether a feature has another type than under the same name in a row that may be stored."""
     types = dict(layout)
     return any(types.get(name, dtype) != dtype for other in others for name, dtype in other)
-
-
-def _meaning(view: FeatureView) -> tuple[object, ...]:
-    """What stored rows depend on besides their layout."""
-    types = [Int64 if dtype is Int32 else dtype for dtype in view.key_types]
-    return (tuple(zip(view.join_keys, types, strict=True)), _source_meaning(view.source))
 
 
 def _source_meaning(source: DataSource | None) -> tuple[object, ...]:
