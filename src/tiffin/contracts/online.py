@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,15 @@ class OnlineStore(ABC):
     """
 
     capabilities: ClassVar[OnlineCapabilities]
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
+        """Build the store from the ``online_store`` section; nothing is opened yet.
+
+        Raises:
+            ConfigError: an option is unknown or has a wrong value.
+        """
 
     @abstractmethod
     def ensure(self, tables: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from tiffin.contracts.online import (
     OnlineCapabilities,
@@ -59,7 +59,7 @@ class MemoryOnlineStore(OnlineStore):
         self._cursors = data.cursors
 
     @classmethod
-    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> MemoryOnlineStore:
+    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
         """Build the store from the ``online_store`` section.
 
         Raises:

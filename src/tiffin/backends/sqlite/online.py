@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.contracts.online import (
@@ -32,6 +33,9 @@ _TABLES_PER_READ = 40
 #: Statements take 1 key or a multiple of this, so that few of them serve every request.
 _WIDTH_STEP = 16
 _MMAP_BYTES = 1 << 30
+_CAPITAL = re.compile("[A-Z^]")
+_ESCAPED = re.compile(r"\^(.)", re.DOTALL)
+_RESERVED = ("sqlite_", _CURSORS)
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")
@@ -72,7 +76,7 @@ class SqliteOnlineStore(OnlineStore):
         self._statements: dict[object, str] = {}
 
     @classmethod
-    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> SqliteOnlineStore:
+    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
         """Build the store from the ``online_store`` section.
 
         Raises:
@@ -182,13 +186,12 @@ class SqliteOnlineStore(OnlineStore):
     def tables(self, prefix: str = "") -> list[TableInfo]:
         """The tables whose name starts with ``prefix``."""
         with self._failures("read"):
-            found = self._connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, ?) = ? AND name <> ? "
-                "ORDER BY name",
-                (len(prefix), prefix, _CURSORS),
+            listed = self._connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> ?", (_CURSORS,)
             ).fetchall()
+            found = sorted(table for (name,) in listed if (table := _table_name(name)).startswith(prefix))
             count = "SELECT count(*), coalesce(sum(length(key) + length(row)), 0) FROM "
-            return [TableInfo(name, *self._connection.execute(count + _quote(name)).fetchone()) for (name,) in found]
+            return [TableInfo(table, *self._connection.execute(count + _quote(table)).fetchone()) for table in found]
 
     # --- Rows --------------------------------------------------------------------------------------------------------
 
@@ -217,7 +220,7 @@ class SqliteOnlineStore(OnlineStore):
                 return [self._read_table(connection, request.table, request.keys) for request in requests]
             return self._read_tables(connection, requests)
         except sqlite3.Error as error:
-            missing = str(error).partition("no such table: ")[2] or (requests[0].table if requests else "")
+            missing = _table_name(str(error).partition("no such table: ")[2])
             raise self._wrapped(error, "read", missing) from error
 
     def _read_table(self, connection: sqlite3.Connection, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -292,8 +295,22 @@ class SqliteOnlineStore(OnlineStore):
             self._local = threading.local()
 
 
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _quote(table: str) -> str:
+    return '"' + _sql_name(table).replace('"', '""') + '"'
+
+
+def _sql_name(table: str) -> str:
+    """The name of a table in SQLite, which does not tell capitals apart and keeps some names for itself.
+
+    A capital is written as ``^`` and the small letter, ``^`` as ``^^``; a reserved name gets ``^_`` in front.
+    """
+    name = _CAPITAL.sub(lambda found: "^" + found[0].lower(), table)
+    return f"^_{name}" if name.startswith(_RESERVED) else name
+
+
+def _table_name(sql_name: str) -> str:
+    """The table that has a name in SQLite."""
+    return _ESCAPED.sub(lambda found: found[1].upper(), sql_name.removeprefix("^_"))
 
 
 def _code(error: Exception) -> str:

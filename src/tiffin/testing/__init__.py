@@ -1,0 +1,1 @@
+"""For authors of backends: the suites that every backend passes. Needs pytest."""
