@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tiffin.backends.duckdb.asof import Facts, cast_feature
 from tiffin.planning.materialization import LoadPlan
+from tiffin.types import Bool, Bytes, Int32, Int64, UnixTimestamp
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,10 +42,20 @@ def newest_facts(facts: Facts, plan: LoadPlan, *, batch_rows: int = _BATCH_ROWS)
     selected = "".join(f"n.{name}, " for name in names)
     sql = (
         f"SELECT {selected}{stamps}{features} FROM {facts.relation.sql} f "
-        f"JOIN ({newest}) n ON {same_key}{facts.event.us} = n.e WHERE {condition}"
+        f"JOIN ({newest}) n ON {same_key}{facts.event.us} = n.e WHERE {condition}{_in_key_order(plan)}"
     )
     for batch in facts.stream(sql, batch_rows):
         yield _named(batch, plan, facts)
+
+
+def _in_key_order(plan: LoadPlan) -> str:
+    """Rows in the order of their encoded keys: a store that keeps its keys sorted then writes each page once."""
+    parts = []
+    for number, key in enumerate(plan.keys):
+        fixed_width = key.dtype in (Int32, Int64, UnixTimestamp, Bool)
+        content = f"n.k{number}" if key.dtype in (Bytes, Bool) else f"encode(n.k{number})"
+        parts += [f"n.k{number}"] if fixed_width else [f"octet_length({content})", f"n.k{number}"]
+    return f" ORDER BY {', '.join(parts)}" if parts else ""
 
 
 def _condition(facts: Facts, plan: LoadPlan) -> str:
