@@ -48,6 +48,24 @@ def test_on_a_terminal_a_table_shows_brackets_as_they_are(
     assert "[bold]a" in capsys.readouterr().out
 
 
+def test_data_too_wide_for_a_terminal_has_a_line_per_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    names = [f"feature_{number}" for number in range(9)]
+    output.print_rows(names, [list(range(9)), [None] * 9])
+    lines = capsys.readouterr().out.splitlines()
+    assert ["feature_8", "8"] in [line.split() for line in lines]
+    assert all(len(line) <= 40 for line in lines)
+
+
+def test_data_that_is_piped_has_a_line_per_row(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"feature_{number}" for number in range(99)]
+    output.print_rows(names, [list(range(99))])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [names, [str(n) for n in range(99)]]
+
+
 def test_entities_repeat_into_rows() -> None:
     assert parse_entities(("a=1", "a=2", "b=x=y", "b=")) == [{"a": "1", "b": "x=y"}, {"a": "2", "b": ""}]
 
@@ -91,6 +109,13 @@ def test_entity_rows_that_cannot_be_read_are_an_input_error(tmp_path: Path) -> N
     for text in ("[1, 2]", '[{"id": 1}, 2]', "{", '{"id": 1}'):
         with pytest.raises(InputError, match="JSON"):
             frames.read_frame(text)
+
+
+def test_nanoseconds_are_shown_as_microseconds() -> None:
+    times = pa.array([1_999], pa.timestamp("ns", "UTC"))
+    rows = frames.python_rows(pa.table({"at": times, "day": pa.array([1_999], pa.timestamp("ns"))}))
+    assert rows[0]["at"] == datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)
+    assert rows[0]["day"] == datetime(1970, 1, 1, microsecond=1)
 
 
 def test_a_csv_that_cannot_hold_a_column_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ def test_naive_times_are_utc(tiffin: Tiffin, applied: Path) -> None:
 
 
 def test_materialize_incremental_loads_what_is_new(tiffin: Tiffin, applied: Path) -> None:
+    assert " the beginning " in tiffin("materialize-incremental", "2000-01-01").out
     first = tiffin("materialize-incremental", NOW.isoformat(), "--json").data["runs"][0]
     second = tiffin("materialize-incremental", NOW.isoformat(), "-v", "sales", "--json").data["runs"][0]
     assert first["written"] > 0

@@ -92,6 +92,18 @@ def check_output(text: str) -> None:
         raise InputError(f"the folder of {text} is not there", hint="create it, or choose another file")
 
 
+def python_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows as Python values; nanoseconds, which Python lacks, are floored to microseconds."""
+    import pyarrow as pa
+
+    fields = [
+        field.with_type(pa.timestamp("us", field.type.tz)) if pa.types.is_timestamp(field.type) else field
+        for field in table.schema
+    ]
+    rows: list[dict[str, Any]] = table.cast(pa.schema(fields), safe=False).to_pylist()
+    return rows
+
+
 def write_csv(table: pa.Table, text: str) -> None:
     """Write a table to a CSV file, whole or not at all; a file that is there is replaced.
 

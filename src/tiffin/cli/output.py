@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
 import click
@@ -41,7 +42,8 @@ def print_yaml(data: Any) -> None:
 def plain(value: Any) -> Any:
     """The value with nothing in it but what JSON has.
 
-    Times become ISO 8601 in UTC, bytes base64, decimals text, and floats that JSON lacks the text that names them.
+    Times become ISO 8601 in UTC, bytes base64, floats that JSON lacks their names, and what is left (decimals, dates,
+    UUIDs) text.
 
     >>> plain({"a": (float("nan"), b"x")})
     {'a': ['NaN', 'eA==']}
@@ -56,9 +58,7 @@ def plain(value: Any) -> Any:
         return format_us(to_us(value))
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
-    if isinstance(value, date | Decimal):
-        return str(value)
-    return value
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def print_table(
@@ -82,6 +82,24 @@ def print_table(
         _print_rich(columns, cells, right)
     else:
         _print_plain(columns, cells, right)
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows of data; on a terminal that is too narrow for them, turned round: a line per column.
+
+    Args:
+        columns: their names.
+        rows: cells in the order of the columns.
+    """
+    texts = [list(columns), *([cell(item) for item in row] for row in rows)]
+    needed = sum(max(len(row[at]) for row in texts) + 3 for at in range(len(columns)))
+    if not is_terminal() or needed <= shutil.get_terminal_size().columns:
+        print_table(columns, rows)
+        return
+    widths = itertools.accumulate(max(len(text) for text in row) + 3 for row in texts)
+    fitting = max(2, sum(width <= shutil.get_terminal_size().columns for width in widths))
+    names = ["", *(f"row {number}" for number in range(1, fitting))]
+    print_table(names[: len(texts)], zip(*texts[:fitting], strict=True))
 
 
 def cell(value: Any, *, thousands: bool = False) -> str:

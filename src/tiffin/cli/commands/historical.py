@@ -8,7 +8,7 @@ import click
 
 from tiffin.cli import frames
 from tiffin.cli.invocation import Invocation, json_option, pass_invocation
-from tiffin.cli.output import print_json, print_table, say
+from tiffin.cli.output import print_json, print_rows, print_table, say
 from tiffin.errors import RequestError
 
 if TYPE_CHECKING:
@@ -113,10 +113,11 @@ def _print_answer(table: pa.Table, report: RetrievalReport, output: str | None, 
             "columns": [{"name": field.name, "type": str(field.type)} for field in table.schema],
             "report": report.to_dict(),
         }
-        print_json(answer | ({"output": output} if output else {"rows": table.to_pylist()}))
+        print_json(answer | ({"output": output} if output else {"rows": frames.python_rows(table)}))
         return
     if not output and limit:
-        print_table(table.column_names, [list(row.values()) for row in table.slice(0, limit).to_pylist()])
+        shown = frames.python_rows(table.slice(0, limit))
+        print_rows(table.column_names, [list(row.values()) for row in shown])
         if table.num_rows > limit:
             say(f"... {limit:,} of {table.num_rows:,} rows; -o FILE writes them all", dim=True)
         say()

@@ -11,7 +11,7 @@ import click
 
 from tiffin.cli.invocation import Invocation, json_option, pass_invocation, views_option
 from tiffin.cli.output import print_json, print_table, say
-from tiffin.time import format_us
+from tiffin.time import MIN_US, format_us
 
 if TYPE_CHECKING:
     from tiffin.contracts.registry import MaterializationRun
@@ -119,7 +119,8 @@ def _print_report(runs: Sequence[MaterializationRun], as_json: bool) -> None:
 
 
 def _run_cells(run: MaterializationRun) -> list[str | int | float]:
-    times = format_us(run.start_us), format_us(run.end_us)
+    start = "the beginning" if run.start_us == MIN_US else format_us(run.start_us)
+    times = start, format_us(run.end_us)
     return [run.view, *times, run.rows, run.written, run.stale, round(run.seconds, 3)]
 
 

@@ -8,7 +8,7 @@ import click
 
 from tiffin.cli.commands.historical import wanted_features
 from tiffin.cli.invocation import Invocation, json_option, pass_invocation
-from tiffin.cli.output import print_json, print_table
+from tiffin.cli.output import print_json, print_rows
 from tiffin.errors import RequestError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def get_online_features(
     if as_json:
         print_json(_as_data(response))
     else:
-        _print_rows(response)
+        _print_values(response)
 
 
 def parse_entities(texts: tuple[str, ...]) -> list[dict[str, str]]:
@@ -86,7 +86,7 @@ def _as_data(response: OnlineResponse) -> dict[str, Any]:
     }
 
 
-def _print_rows(response: OnlineResponse) -> None:
+def _print_values(response: OnlineResponse) -> None:
     """One line per entity row; a missing value is shown as its status."""
     values, statuses = response.to_dict(), response.statuses()
     columns = [
@@ -96,4 +96,4 @@ def _print_rows(response: OnlineResponse) -> None:
         ]
         for name, column in values.items()
     ]
-    print_table(list(values), list(zip(*columns, strict=True)))
+    print_rows(list(values), list(zip(*columns, strict=True)))

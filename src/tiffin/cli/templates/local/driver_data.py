@@ -16,6 +16,7 @@ HOURS = 15 * 24
 CORRECTED_HOURS_AGO = 30
 #: Rows are known some minutes after their hour.
 DELAY_US = 10 * MINUTE_US
+CORRECTION_DELAY_US = 30 * MINUTE_US
 
 
 def write_driver_stats(path: Path, now_us: int, *, seed: int = 20_130_907) -> int:
@@ -39,7 +40,7 @@ def write_driver_stats(path: Path, now_us: int, *, seed: int = 20_130_907) -> in
     corrected = (HOURS - CORRECTED_HOURS_AGO) * len(DRIVERS)
     event_us = np.append(event_us, event_us[corrected])
     drivers = np.append(drivers, drivers[corrected])
-    known_us = np.append(known_us, event_us[corrected] + 2 * HOUR_US)
+    known_us = np.append(known_us, event_us[corrected] + CORRECTION_DELAY_US)
 
     rows = len(drivers)
     table = pa.table(
