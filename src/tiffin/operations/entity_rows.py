@@ -12,7 +12,7 @@ from tiffin.columns import arrow_column, numpy_values, single_chunk, valid_mask
 from tiffin.errors import InputError, TiffinError, nearest
 from tiffin.online.keys import cast_key_column
 from tiffin.planning.retrieval import TIME_COLUMN, find_time_column
-from tiffin.time import to_us
+from tiffin.time import MAX_US, MIN_US, to_us
 from tiffin.types import FeatureType
 
 if TYPE_CHECKING:
@@ -130,10 +130,10 @@ def time_us(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray[Any, np
         if len(array):
             raise InputError(f"row {row} has no time in column {name!r}", hint="every entity row needs a time")
         return np.empty(0, np.int64)
-    if pa.types.is_timestamp(array.type):
-        return _scaled(array, array.type.unit)
     if pa.types.is_date(array.type):
-        return _scaled(array.cast(pa.timestamp("us")), "us")
+        array = array.cast(pa.timestamp("s"))
+    if pa.types.is_timestamp(array.type):
+        return _scaled(array, name)
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
         return _parse_times(array.cast(pa.string()), name)
     raise InputError(
@@ -142,11 +142,15 @@ def time_us(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray[Any, np
     )
 
 
-def _scaled(array: pa.Array, unit: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _scaled(array: pa.Array, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     values = numpy_values(array)
-    if unit == "ns":
-        return values // 1000
-    return values * {"s": 1_000_000, "ms": 1000, "us": 1}[unit]
+    scale = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": 1}[array.type.unit]
+    if len(values) and array.type.unit != "ns":
+        outside = (values < MIN_US // scale) | (values > MAX_US // scale)
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise InputError(f"row {row}: the time in column {name!r} is not in the years 1 to 9999")
+    return values // 1000 if array.type.unit == "ns" else values * scale
 
 
 def _parse_times(array: pa.Array, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:

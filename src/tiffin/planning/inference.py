@@ -103,7 +103,7 @@ class _Columns:
 
 def _resolve_source(source: DataSource, columns: Mapping[str, pa.DataType]) -> DataSource:
     for argument in ("timestamp_field", "created_timestamp_column"):
-        column = getattr(source, argument)
+        column = source.source_column(getattr(source, argument))
         if column and column not in columns:
             raise SourceError(
                 f"{source.subject} has no column {column!r}, which is its {argument}",
@@ -226,7 +226,8 @@ def _inferred_schema(view: FeatureView, columns: _Columns) -> tuple[Field, ...]:
     if source is None:
         hint = "pass schema=[Field(...)], or give the source a batch_source"
         raise view.error(f"{view.subject} has no schema, and its source has no columns to read it from", hint=hint)
-    taken = {source.timestamp_field, source.created_timestamp_column, source.date_partition_column}
+    times = (source.timestamp_field, source.created_timestamp_column, source.date_partition_column)
+    taken = {source.source_column(column or "") for column in times}
     return tuple(
         Field(name=name, dtype=_inferred(name, type_, view), location=view.location)
         for name, type_ in columns.by_name.items()

@@ -154,8 +154,8 @@ def fact_columns(selected: SelectedView) -> FactColumns:
     return FactColumns(
         view=view.name,
         source=source,
-        event_column=source.timestamp_field or "",
-        known_column=source.created_timestamp_column or "",
+        event_column=source.source_column(source.timestamp_field or ""),
+        known_column=source.source_column(source.created_timestamp_column or ""),
         payload=payload,
     )
 

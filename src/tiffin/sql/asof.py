@@ -71,7 +71,7 @@ def compile_retrieval(
 
 def _moment(time_column: str) -> str:
     """The time of an entity row in microseconds; a cast from nanoseconds would round where they are to be floored."""
-    name = exp.column(time_column, quoted=True).sql(dialect=_DIALECT)
+    name = _quote(time_column)
     nanos = f"epoch_ns(TRY_CAST({name} AS TIMESTAMP_NS))"
     floored = f"(({nanos} - (({nanos} % 1000) + 1000) % 1000) // 1000)"
     kinds = "('TIMESTAMP_NS', 'TIMESTAMPTZ_NS')"
@@ -82,6 +82,10 @@ def _names(*names: str) -> list[exp.Expression]:
     return [exp.to_identifier(name) for name in names]
 
 
+def _quote(name: str) -> str:
+    return exp.to_identifier(name, quoted=True).sql(dialect=_DIALECT)
+
+
 def _part(feature: str) -> str:
     return f"f_{feature}"
 
@@ -90,7 +94,7 @@ def _seen_facts(view: ViewJoin, source: SqlFacts, *, only_known: bool) -> exp.Se
     """Per key and moment, the newest fact seen until then."""
     seen = f"greatest({source.event_us}, {source.known_us})" if only_known else source.event_us
     keys = [f"{sql} AS k{i}" for i, sql in enumerate(source.keys)]
-    parts = ", ".join(f'"{_part(f.name)}" := {source.features[f.name]}' for f in view.features)
+    parts = ", ".join(f"{_quote(_part(f.name))} := {source.features[f.name]}" for f in view.features)
     partition = f"PARTITION BY {', '.join(source.keys)} " if source.keys else ""
     newest = (
         f"arg_max(struct_pack(__e := {source.event_us}, {parts}), ROW({source.event_us}, {source.known_us})) "
@@ -105,10 +109,11 @@ def _seen_facts(view: ViewJoin, source: SqlFacts, *, only_known: bool) -> exp.Se
 
 def _view_rows(index: int, view: ViewJoin) -> exp.Select:
     """For each entity row the newest fact seen by its time, null when it is older than the ttl."""
-    keys = " AND ".join(f's."{key.entity_column}" = f.k{i}' for i, key in enumerate(view.keys))
+    keys = " AND ".join(f"s.{_quote(key.entity_column)} = f.k{i}" for i, key in enumerate(view.keys))
     on = f"{keys + ' AND ' if keys else ''}s.__t >= f.seen"
     fresh = "true" if view.ttl_us is None else f"f.newest.__e >= s.__t - {view.ttl_us}"
-    parts = [f'CASE WHEN {fresh} THEN f.newest."{_part(f.name)}" END AS "{_part(f.name)}"' for f in view.features]
+    names = [_quote(_part(feature.name)) for feature in view.features]
+    parts = [f"CASE WHEN {fresh} THEN f.newest.{name} END AS {name}" for name in names]
     text = f"SELECT s.__row, {', '.join(parts)} FROM spine AS s ASOF LEFT JOIN facts_{index} AS f ON {on}"
     parsed = sqlglot.parse_one(text, dialect=_DIALECT)
     assert isinstance(parsed, exp.Select)

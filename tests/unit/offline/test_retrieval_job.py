@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from backends.duckdb.small_views import FRAME, UTC_US, facts, opened, training_set, view_of, write
-from parity.repository import Repository, open_repository
+from parity.repository import NOON, Repository, open_repository
 from tiffin.definitions import Entity, FeatureService, FeatureView, Field, FileSource
 from tiffin.errors import InputError, NotFoundError, StoreError
 from tiffin.operations.retrieve import retrieve
+from tiffin.time import to_us
 from tiffin.types import Array, Float64, Int64, ValueType
 
 
@@ -230,7 +231,7 @@ def test_facts_between_two_dates_are_the_rows(repository: Repository) -> None:
 
 
 def test_rows_made_of_facts_end_at_now_and_begin_a_ttl_before(tmp_path: Path) -> None:
-    now = pa.scalar("2024-06-01T12:00:00").cast(pa.timestamp("us", "UTC")).value
+    now = to_us(NOON)
     hour = 3_600_000_000
     stamps = pa.array([now - 3 * hour, now - 2 * hour, now + 1], UTC_US)
     write(facts(ts=stamps, created=stamps), tmp_path / "stats.parquet")
