@@ -86,3 +86,15 @@ def nullable_column(values: NDArray[Any], valid: NDArray[np.bool_], type_: pa.Da
     found = type_ if type_ is not None else pa.from_numpy_dtype(values.dtype)
     bits = np.packbits(valid, bitorder="little")
     return pa.Array.from_buffers(found, len(values), [pa.py_buffer(bits), pa.py_buffer(values)])
+
+
+def shown(column: pa.Array, row: int) -> str:
+    """One value as text for a message; also a time that Python has no datetime for."""
+    import pyarrow as pa
+
+    if pa.types.is_temporal(column.type):
+        return str(column.slice(row, 1).cast(pa.string())[0])
+    try:
+        return repr(column[row].as_py())
+    except (OverflowError, ValueError):
+        return "a time outside the years 1 to 9999"

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.columns import nullable_column, numpy_values, valid_mask
+from tiffin.columns import nullable_column, numpy_values, shown, valid_mask
 from tiffin.errors import TypeMismatchError
 from tiffin.online.blobs import blobs_at, join_blobs, text_blobs
 from tiffin.time import EPOCH, MAX_US, MIN_US
@@ -154,8 +154,9 @@ def check_cells(column: pa.Array, dtype: FeatureType, name: str) -> None:
     if not _needs_check(dtype) or _all_fit(column, dtype):
         return
     row = next(i for i in range(len(column)) if not _all_fit(column.slice(i, 1), dtype))
-    found = str(column[row]) if dtype is UnixTimestamp else repr(column[row].as_py())
-    raise TypeMismatchError(f"row {row}: {found} in column {name!r} is not a value of type {dtype!r}", subject=name)
+    raise TypeMismatchError(
+        f"row {row}: {shown(column, row)} in column {name!r} is not a value of type {dtype!r}", subject=name
+    )
 
 
 def _needs_check(dtype: FeatureType) -> bool:

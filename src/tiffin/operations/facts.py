@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiffin.columns import arrow_column, nullable_column, numpy_values, single_chunk, valid_mask
+from tiffin.columns import arrow_column, nullable_column, numpy_values, shown, single_chunk, valid_mask
 from tiffin.definitions import FeatureView
 from tiffin.errors import InputError, RequestError, TypeMismatchError, nearest
 from tiffin.online.cells import check_cells
@@ -116,9 +116,8 @@ def cast_feature(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array:
         return _cast(column, dtype, wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError) as error:
         row = _first_misfit(column, dtype, wanted)
-        found = str(column[row]) if pa.types.is_temporal(column.type) else repr(column[row].as_py())
         raise TypeMismatchError(
-            f"row {row}: {found} in column {name!r} ({column.type}) cannot be kept as {dtype!r}",
+            f"row {row}: {shown(column, row)} in column {name!r} ({column.type}) cannot be kept as {dtype!r}",
             subject=name,
             hint="cast the column, or declare the field with its type",
         ) from error
