@@ -1,7 +1,8 @@
 """Training equals serving: at every moment, what was materialized until then is what a training set says of it.
 
 Random repositories live through rising moments. Before each, files arrive, with facts that are late, that have not
-happened yet, that are not known yet, and that tie; then an incremental run, then both answers for every key.
+happened yet, that are not known yet, and that tie; sometimes definitions change too: another ttl, more features. Then
+an incremental run, then both answers for every key.
 """
 
 from __future__ import annotations
@@ -18,13 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parity.repository import Repository, open_repository
 from semantics.comparing import exactly
+from tiffin.config import RepoConfig
 from tiffin.definitions import Entity, FeatureView, Field, FileSource
-from tiffin.operations.materialize import materialize_incremental
-from tiffin.operations.online import read_online
-from tiffin.operations.retrieve import retrieve
 from tiffin.semantics.oracle import Fact, known_facts, newest, outcome_at
+from tiffin.store import FeatureStore
 from tiffin.time import ManualClock, to_us
 from tiffin.types import Array, Bool, Float64, Int64, String, UnixTimestamp, ValueType, arrow_type
 
@@ -51,7 +50,9 @@ class Shape:
     text_keys: bool
     created: bool
     one_file: bool
-    ttl: int | None
+    inferred: bool
+    grows: bool
+    ttls: tuple[int | None, ...]
     unit: int
 
 
@@ -64,7 +65,9 @@ shapes = st.builds(
     text_keys=st.booleans(),
     created=st.booleans(),
     one_file=st.booleans(),
-    ttl=st.sampled_from([None, 1, 3]),
+    inferred=st.booleans(),
+    grows=st.booleans(),
+    ttls=st.lists(st.sampled_from([None, 1, 3]), min_size=1, max_size=2).map(tuple),
     unit=st.sampled_from([1, 1_000_003, 3_600_000_000]),
 )
 
@@ -78,13 +81,22 @@ class World:
         self.folder = folder
         self.clock = ManualClock(START_US)
         self.names = [f"v{number}" for number in range(shape.views)]
+        self.features = list(FEATURES)[: 3 if shape.grows else None]
+        self.ttl = shape.ttls[0]
         self.delivered: dict[str, pa.Table | None] = dict.fromkeys(self.names)
         for name in self.names:
             (folder / name).mkdir(parents=True)
             self.deliver(name, 0)
-        self.repository: Repository = open_repository(
-            folder, [self._view(name) for name in self.names], clock=self.clock, online=online
+        config = RepoConfig(
+            project="world",
+            repo_path=folder,
+            registry="registry.db",
+            online_store={"type": online},
+            offline_store={"type": "duckdb", "threads": 1},
+            point_in_time="known",
         )
+        self.store = FeatureStore(config=config, clock=self.clock)
+        self.apply()
 
     @property
     def key_type(self) -> pa.DataType:
@@ -92,10 +104,21 @@ class World:
 
     @property
     def ttl_us(self) -> int | None:
-        return None if self.shape.ttl is None else self.shape.ttl * self.shape.unit
+        return None if self.ttl is None else self.ttl * self.shape.unit
+
+    def apply(self) -> None:
+        """Apply the views as they are now."""
+        self.store.apply([self._view(name) for name in self.names])
+
+    def change_definitions(self) -> None:
+        """Another ttl, and all features where there were some."""
+        self.ttl = self.shape.ttls[-1]
+        self.features = list(FEATURES)
+        self.apply()
 
     def _view(self, name: str) -> FeatureView:
-        value_type = ValueType.STRING if self.shape.text_keys else ValueType.INT64
+        value_type = None if self.shape.inferred else ValueType.STRING if self.shape.text_keys else ValueType.INT64
+        schema = [Field(name=f"{name}_{feature}", dtype=FEATURES[feature]) for feature in self.features]
         source = FileSource(
             path=name,
             name=f"{name}_files",
@@ -106,7 +129,7 @@ class World:
             name=name,
             source=source,
             entities=[Entity(name="key", value_type=value_type)],
-            schema=[Field(name=f"{name}_{feature}", dtype=dtype) for feature, dtype in FEATURES.items()],
+            schema=None if self.shape.inferred and len(schema) == len(FEATURES) else schema,
             ttl=timedelta(microseconds=self.ttl_us or 0),
         )
 
@@ -169,26 +192,28 @@ def live(shape: Shape, folder: Path, online: str) -> None:
     """Live through the moments of a shape and compare both answers at each."""
     world = World(shape, folder, online)
     try:
-        for _ in range(shape.steps):
+        for step in range(shape.steps):
             for name in world.names:
                 if world.rng.random() < 0.7:
                     world.deliver(name, int(world.rng.integers(1, 25)))
+            if step == shape.steps - 1:
+                world.change_definitions()
             if world.rng.random() < 0.3:
-                materialize_incremental(world.repository, world.clock.now_us() - shape.unit)
-            materialize_incremental(world.repository, world.clock.now_us() + int(world.rng.integers(0, 2)))
+                world.store.materialize_incremental(world.clock.now_us() - shape.unit)
+            world.store.materialize_incremental(world.clock.now_us() + int(world.rng.integers(0, 2)))
             compare(world)
             world.clock.advance(timedelta(microseconds=int(world.rng.integers(1, 4)) * shape.unit))
     finally:
-        world.repository.close()
+        world.store.close()
 
 
 def compare(world: World) -> None:
     keys, now_us = world.all_keys(), world.clock.now_us()
-    features = [f"{name}:{name}_{feature}" for name in world.names for feature in FEATURES]
+    features = [f"{name}:{name}_{feature}" for name in world.names for feature in world.features]
     frame = pa.table({"key": pa.array(keys, world.key_type), "event_timestamp": pa.array([now_us] * len(keys), UTC_US)})
-    job = retrieve(world.repository, frame, features)
+    job = world.store.get_historical_features(frame, features)
     offline = job.to_arrow().drop_columns(["event_timestamp"])
-    response = read_online(world.repository, features, {"key": keys})
+    response = world.store.get_online_features(features, {"key": keys})
     online = response.to_arrow()
     assert online.schema.equals(offline.schema)
     assert exactly(row.values() for row in online.to_pylist()) == exactly(row.values() for row in offline.to_pylist())
@@ -198,7 +223,7 @@ def compare(world: World) -> None:
         assert (view.matched, view.expired, view.missing) == tuple(
             outcomes.count(outcome) for outcome in ("matched", "expired", "missing")
         )
-        for feature in FEATURES:
+        for feature in world.features:
             column = f"{view.view}_{feature}"
             values = offline[column].to_pylist()
             assert statuses[column] == [status(o, value) for o, value in zip(outcomes, values, strict=True)]
