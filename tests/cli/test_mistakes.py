@@ -69,10 +69,15 @@ def broken_command(error: BaseException) -> click.Command:
     [
         (NotFoundError("no view x", hint="did you mean y?"), 1, "Error: no view x\n  hint: did you mean y?\n"),
         (ZeroDivisionError("by zero"), 70, "Error: tiffin has a fault: ZeroDivisionError: by zero\n"),
+        (
+            PermissionError(13, "denied", "x.csv"),
+            1,
+            "Error: a file cannot be read or written: [Errno 13] denied: 'x.csv'",
+        ),
         (KeyboardInterrupt(), 130, "Stopped.\n"),
         (click.Abort(), 1, "Nothing was done.\n"),
     ],
-    ids=["mistake", "fault", "interrupted", "not confirmed"],
+    ids=["mistake", "fault", "no permission", "interrupted", "not confirmed"],
 )
 def test_every_end_has_its_exit_code(
     tiffin: Tiffin, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, text: str

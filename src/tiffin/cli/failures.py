@@ -36,6 +36,10 @@ def report(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, TiffinError):
         _print(error, as_json)
         return FAILED
+    if isinstance(error, OSError):
+        hint = "look at the path, its permissions and the room on the disk"
+        _print(TiffinError(f"a file cannot be read or written: {error}", hint=hint), as_json)
+        return FAILED
     hint = "run it again with `tiffin --log-level debug ...` to see where, and report it"
     _print(TiffinError(f"tiffin has a fault: {type(error).__name__}: {error}", hint=hint), as_json)
     return FAULT
