@@ -6,6 +6,7 @@ form that the registry holds. Arrow is imported only when a conversion is asked 
 
 from __future__ import annotations
 
+import ast
 import enum
 import re
 from collections.abc import Iterator, Mapping
@@ -224,7 +225,7 @@ def from_value_type(value_type: ValueType) -> FeatureType:
     raise UnsupportedError(f"ValueType.{value_type.name} does not name one type")
 
 
-_TOKEN = re.compile(r"\s*(?:([A-Za-z_]\w*)|'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([(){}:,]))")
+_TOKEN = re.compile(r"\s*(?:([A-Za-z_]\w*)|('(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")|([(){}:,]))")
 
 
 @lru_cache(maxsize=4096)
@@ -250,10 +251,12 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
         match = _TOKEN.match(text, position)
         if match is None:
             raise DefinitionError(f"{text!r} is not a type")
-        word, single, double, sign = match.groups()
-        quoted = single if single is not None else double
+        word, quoted, sign = match.groups()
         if quoted is not None:
-            yield "name", re.sub(r"\\(.)", r"\1", quoted)
+            try:
+                yield "name", ast.literal_eval(quoted)
+            except SyntaxError:
+                raise DefinitionError(f"{text!r} is not a type: {quoted} is no text") from None
         else:
             yield ("word", word) if word else ("sign", sign)
         position = match.end()

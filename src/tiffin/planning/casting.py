@@ -103,9 +103,11 @@ def check_default(field: Field, view: FeatureView) -> None:
 
     wanted, default = arrow_type(field.dtype), field.default_value
     try:
-        fits = isinstance(default, bool) == pa.types.is_boolean(wanted) or not isinstance(default, bool)
         kept = pa.scalar(default, wanted)
-        fits = fits and kept.is_valid and (not isinstance(default, int) or kept.as_py() == default)
+        # Arrow takes True for 1, 1.5 for 1 and large integers for the nearest float.
+        fits = isinstance(default, bool) == pa.types.is_boolean(wanted)
+        if isinstance(default, int) or pa.types.is_integer(wanted):
+            fits = fits and kept.as_py() == default
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError, OverflowError):
         fits = False
     if not fits:

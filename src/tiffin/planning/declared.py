@@ -79,7 +79,7 @@ def value_text(spec: Mapping[str, Any], definition: Definition | None = None) ->
 def affected_views(current: Snapshot, declared: Declared) -> Declared:
     """Views that are not declared anew, but refer to a source or entity that is declared otherwise than before.
 
-    They are built again with the new objects, so that they are checked like any other.
+    They are built again with the new objects, so that they are checked like any other. What they refer to comes along.
     """
     changed = {key for key, definition in declared.items() if _differs(current.by_key.get(key), definition)}
     names = {(kind, name) for kind, name in changed if kind in ("entity", "data source")}
@@ -99,13 +99,15 @@ def affected_views(current: Snapshot, declared: Declared) -> Declared:
             batch = sources[source.batch_source.name]
             if batch is not source.batch_source:
                 sources[name] = replace(source, batch_source=batch)
-    return {
-        ("feature view", entry.name): FeatureView.from_spec(dict(entry.spec), sources, entities)
+    views = (
+        FeatureView.from_spec(dict(entry.spec), sources, entities)
         for entry in current.entries
         if entry.kind == "feature view"
         and ("feature view", entry.name) not in declared
         and not names.isdisjoint(references(entry))
-    }
+    )
+    parts = {key_of(part): part for view in views for part in _parts(view)}
+    return {key: part for key, part in parts.items() if key not in declared}
 
 
 def references(entry: Entry) -> Iterator[Key]:
