@@ -81,7 +81,9 @@ class MaterializationConfig(_Section):
     """How the online store is loaded."""
 
     pull_latest_features: bool = Field(default=False, description="kept for older repositories; no effect")
-    online_write_batch_size: int | None = Field(default=None, gt=0, description="rows per write")
+    online_write_batch_size: int | None = Field(
+        default=None, gt=0, description="kept for older repositories; no effect"
+    )
 
 
 class RepoConfig(_Section):
