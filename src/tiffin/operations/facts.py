@@ -12,7 +12,6 @@ from tiffin.errors import InputError, RequestError, TypeMismatchError, nearest
 from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column
 from tiffin.operations.entity_rows import time_us
-from tiffin.time import MAX_US, MIN_US
 from tiffin.types import FeatureType, Float32, UnixTimestamp, arrow_type
 
 if TYPE_CHECKING:
@@ -54,25 +53,18 @@ def _times(view: FeatureView, table: pa.Table) -> tuple[Any, Any]:
     sources = [source for source in (view.source, view.batch_source) if source is not None]
     time_column = next((s.timestamp_field for s in sources if s.timestamp_field), "") or "event_timestamp"
     created = next((s.created_timestamp_column for s in sources if s.created_timestamp_column), "")
-    event = _in_range(time_us(_column(view, table, time_column, "the time column"), time_column), time_column)
+    event = time_us(_column(view, table, time_column, "the time column"), time_column)
     if not created:
         return event, event
     column = _column(view, table, created, "the created column")
     if not column.null_count:
-        return event, _in_range(time_us(column, created), created)
+        return event, time_us(column, created)
     there = valid_mask(column)
-    known = event.copy()
-    if there.any():
-        known[there] = _in_range(time_us(column.drop_null(), created), created)
-    return event, known
-
-
-def _in_range(times: Any, name: str) -> Any:
-    outside = (times < MIN_US) | (times > MAX_US)
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise InputError(f"row {row}: the time in column {name!r} is outside the years 1 to 9999", subject=name)
-    return times
+    if not there.any():
+        return event, event
+    # Any time will do where there is none: it is not used, and the rows keep their numbers in messages.
+    filled = column.fill_null(column.drop_null()[0])
+    return event, np.where(there, time_us(filled, created), event)
 
 
 def _known(dtype: FeatureType | None, view: FeatureView) -> FeatureType:
@@ -110,8 +102,8 @@ def cast_feature(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array:
     wanted = arrow_type(dtype)
     if column.type == wanted:
         return column
-    if not len(column):
-        return pa.array([], wanted)
+    if column.null_count == len(column):
+        return pa.nulls(len(column), wanted)
     try:
         return _cast(column, dtype, wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError) as error:
@@ -160,10 +152,10 @@ def _same_infinities(before: pa.Array, after: pa.Array) -> bool:
 
 
 def _first_misfit(column: pa.Array, dtype: FeatureType, wanted: pa.DataType) -> int:
-    """The first row that cannot be cast on its own."""
+    """The first row that cannot be cast on its own; null fits everywhere."""
     import pyarrow as pa
 
-    for row in range(len(column)):
+    for row in np.flatnonzero(valid_mask(column)).tolist():
         try:
             _cast(column.slice(row, 1), dtype, wanted)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
