@@ -63,7 +63,7 @@ def _times(view: FeatureView, table: pa.Table) -> tuple[Any, Any]:
     if not there.any():
         return event, event
     # Any time will do where there is none: it is not used, and the rows keep their numbers in messages.
-    filled = column.fill_null(column.drop_null()[0])
+    filled = column.fill_null("1970-01-01" if _is_text(column.type) else column.drop_null()[0])
     return event, np.where(there, time_us(filled, created), event)
 
 
