@@ -274,6 +274,26 @@ def test_late_fact_in_a_rewritten_file_is_loaded_by_the_next_run(tmp_path: Path)
     repository.close()
 
 
+@pytest.mark.parametrize("changed", ["a", "b", "c"])
+def test_late_fact_in_one_of_several_csv_files_is_loaded_by_the_next_run(changed: str, tmp_path: Path) -> None:
+    """Rows of CSV files do not tell which file they came from, so a change of one is a change of all."""
+    clock = ManualClock(NOW_US)
+    for name, driver in (("a", 1), ("b", 2)):
+        (tmp_path / f"{name}.csv").write_text(f"driver,ts,x\n{driver},2024-06-01T10:00:00Z,{driver}\n")
+    source = FileSource(path="*.csv", name="small", timestamp_field="ts")
+    driver = Entity(name="driver", value_type=ValueType.INT64)
+    view = FeatureView(name="small", source=source, entities=[driver], schema=[Field(name="x", dtype=Int64)])
+    repository = open_repository(tmp_path, [view], clock=clock)
+    materialize_incremental(repository, clock.now_us())
+    clock.advance(timedelta(hours=1))
+    file = tmp_path / f"{changed}.csv"
+    before = file.read_text() if file.exists() else "driver,ts,x\n"
+    file.write_text(before + "3,2024-05-01T10:00:00Z,3\n")
+    materialize_incremental(repository, clock.now_us())
+    assert values(repository, [1, 2, 3]) == [1, 2, 3]
+    repository.close()
+
+
 def test_fact_that_becomes_known_later_is_loaded_then_and_not_before(tmp_path: Path) -> None:
     clock = ManualClock(NOW_US)
     write_small(tmp_path / "small.parquet", [(1, 5, 0, 1), (1, 4, 6, 2)])

@@ -232,6 +232,28 @@ def test_narrow_and_unsigned_keys_and_features_are_found(tmp_path: Path) -> None
     repository.close()
 
 
+def test_csv_file_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+    one_csv(tmp_path)
+    repository = opened(tmp_path, "data/stats.csv")
+    assert training_set(repository).to_arrow()["x"].to_pylist() == ANSWER
+    write_csv(facts(x=pa.array([7, 8, 9])), tmp_path / "data" / "stats.csv")
+    assert training_set(repository).to_arrow()["x"].to_pylist() == [8, 9, None]
+    repository.close()
+
+
+def test_text_in_csv_stays_as_it_is_written(tmp_path: Path) -> None:
+    """TYP-1: a column that is declared as text is no number, no date and no truth, whatever it looks like."""
+    texts = ["1.50", "9223372036854775808", "2024-01-01 00:00:00+02", "007", "TRUE", "1e3"]
+    for text in texts:
+        lines = ["id,ts,created,word", f"{text},1970-01-01,1970-01-01,{text}"]
+        (tmp_path / "stats.csv").write_text("\n".join(lines) + "\n")
+        schema = {"word": String}
+        repository = opened(tmp_path, "stats.csv", schema=schema, key="id", key_type=ValueType.STRING)
+        frame = pa.table({"id": [text], "event_timestamp": pa.array([20], UTC_US)})
+        assert training_set(repository, frame, ["stats:word"]).to_arrow()["word"].to_pylist() == [text]
+        repository.close()
+
+
 def test_empty_source_gives_nulls_of_the_right_type(tmp_path: Path) -> None:
     write(facts().slice(0, 0), tmp_path / "stats.parquet")
     repository = opened(tmp_path)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tiffin.backends.duckdb.asof import Facts, cast_feature
+from tiffin.backends.duckdb.relation import ONE_PART
 from tiffin.planning.materialization import LoadPlan
 from tiffin.types import Bool, Bytes, Int32, Int64, UnixTimestamp
 
@@ -65,7 +66,7 @@ def _condition(facts: Facts, plan: LoadPlan) -> str:
     if plan.known_from_us is not None:
         chosen.append(f"{facts.known_us} > {plan.known_from_us}")
     changed = [str(i) for i, file in enumerate(facts.relation.files) if file in plan.changed_parts]
-    if len(changed) == len(facts.relation.files) and changed:
+    if changed and (facts.relation.part == ONE_PART or len(changed) == len(facts.relation.files)):
         chosen = ["true"]
     elif changed:
         chosen.append(f"{facts.relation.part} IN ({', '.join(changed)})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
@@ -26,11 +26,14 @@ from tiffin.contracts.options import options_from
 from tiffin.definitions import DataSource, FileSource
 from tiffin.errors import InputError, SourceError
 from tiffin.planning.materialization import LoadPlan
-from tiffin.planning.retrieval import TIME_COLUMN, FactColumns, RangePlan, RetrievalPlan, ViewJoin
+from tiffin.planning.retrieval import TIME_COLUMN, FactColumns, KeyColumn, RangePlan, RetrievalPlan, ViewJoin
 from tiffin.sql.asof import SqlFacts, compile_retrieval
+from tiffin.types import Json, String, TimeUuid, Uuid
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_TEXT_TYPES = (String, Json, Uuid, TimeUuid)
 
 
 class DuckDBEngine(OfflineEngine):
@@ -101,14 +104,14 @@ class DuckDBEngine(OfflineEngine):
             if columns not in keyed:
                 keyed[columns] = KeyedSpine(spine, TIME_COLUMN, columns)
             before = self.fingerprint(view.facts.source)
-            facts = self._facts(view.facts)
+            facts = self._facts(view.facts, view.keys)
             joined = AsofJoin(facts, view, keyed[columns], only_known=plan.only_known).run()
             self._check_unchanged(facts.relation, before)
             yield joined
 
     def spine(self, plan: RangePlan) -> pa.Table:
         """The distinct keys and event times of the facts between two moments."""
-        facts = self._facts(plan.view.facts)
+        facts = self._facts(plan.view.facts, plan.view.keys)
         keys = [f"{facts.key(key)} AS {quote(key.entity_column)}" for key in plan.view.keys]
         not_null = "".join(f" AND {facts.key(key)} IS NOT NULL" for key in plan.view.keys)
         bounds = f"{facts.event.bound('>=', plan.start_us)} AND {facts.event.bound('<=', plan.end_us)}"
@@ -119,7 +122,7 @@ class DuckDBEngine(OfflineEngine):
 
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
         """The newest facts per key, in batches."""
-        return newest_facts(self._facts(plan.facts), plan)
+        return newest_facts(self._facts(plan.facts, plan.keys), plan)
 
     def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
         """The plan as one query over a table ``entity_df``, for DuckDB."""
@@ -142,7 +145,8 @@ class DuckDBEngine(OfflineEngine):
 
     def _sql_facts(self, view: ViewJoin) -> SqlFacts:
         cursor = self._cursor()
-        relation = open_relation(cursor, view.facts.source, self._base_path, addressed=False)
+        texts = _texts(view.facts, view.keys)
+        relation = open_relation(cursor, view.facts.source, self._base_path, addressed=False, texts=texts)
         facts = Facts.open(cursor, relation, view.facts)
         return SqlFacts(
             relation=relation.sql,
@@ -152,9 +156,9 @@ class DuckDBEngine(OfflineEngine):
             features={column.name: facts.feature(column) for column in view.features},
         )
 
-    def _facts(self, columns: FactColumns) -> Facts:
+    def _facts(self, columns: FactColumns, keys: Sequence[KeyColumn]) -> Facts:
         cursor = self._cursor()
-        relation = open_relation(cursor, columns.source, self._base_path)
+        relation = open_relation(cursor, columns.source, self._base_path, texts=_texts(columns, keys))
         facts = Facts.open(cursor, relation, columns)
         self._check_complete(facts)
         return facts
@@ -197,3 +201,10 @@ class DuckDBEngine(OfflineEngine):
                 location=relation.location,
                 hint="run it again; replace files by renaming, not by writing into them",
             )
+
+
+def _texts(columns: FactColumns, keys: Sequence[KeyColumn]) -> set[str]:
+    """The columns of the source that are declared as text."""
+    typed = [(column.source_column, column.dtype) for column in columns.payload]
+    typed += [(key.source_column, key.dtype) for key in keys]
+    return {name for name, dtype in typed if dtype in _TEXT_TYPES}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: A row's address is its file's number in the upper bits and its number within the file in the lower ones.
 _ROW_BITS = 40
+
+#: The part of every row where rows do not tell which file they came from.
+ONE_PART = "0"
 
 _TIME_TYPES = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE", "DATE"}
 _NANOSECONDS = {"TIMESTAMP_NS", "TIMESTAMPTZ_NS"}
@@ -78,7 +81,7 @@ class Relation:
         files: the files, in the order of their numbers.
         schema: the columns with their Arrow types.
         types: the columns with DuckDB's names of their types.
-        part: an expression for the number of the file of a row.
+        part: an expression for the number of the file of a row; ``ONE_PART`` where that cannot be told.
     """
 
     subject: str
@@ -182,11 +185,17 @@ def fingerprints(files: tuple[str, ...]) -> dict[str, str]:
 
 
 def open_relation(
-    connection: duckdb.DuckDBPyConnection, source: DataSource, base_path: str, *, addressed: bool = True
+    connection: duckdb.DuckDBPyConnection,
+    source: DataSource,
+    base_path: str,
+    *,
+    addressed: bool = True,
+    texts: Collection[str] = (),
 ) -> Relation:
     """Make a source readable on a connection.
 
-    CSV files are loaded into a temporary table first when rows are to be addressed: their rows have no numbers.
+    CSV files are loaded into a temporary table first when rows are to be addressed: their rows have no numbers. Of
+    their columns those in ``texts`` are read as they are written, the types of the others are found from the content.
 
     Raises:
         SourceError: missing, corrupt or empty of columns.
@@ -195,13 +204,14 @@ def open_relation(
     assert isinstance(source, FileSource)
     listed = "[" + ", ".join(literal(file) for file in files) + "]"
     if source.format_name == "csv":
-        sql = f"read_csv({listed}, union_by_name=true)"
-        address, part = "f.rowid", "0"
+        sql, address, part = "", "f.rowid", ONE_PART
     else:
         sql = f"read_parquet({listed}, union_by_name=true)" if len(files) > 1 else f"read_parquet({listed})"
-        part = "f.file_index::BIGINT" if len(files) > 1 else "0"
+        part = "f.file_index::BIGINT" if len(files) > 1 else ONE_PART
         address = f"({part} * {1 << _ROW_BITS} + f.file_row_number)" if len(files) > 1 else "f.file_row_number"
     try:
+        if source.format_name == "csv":
+            sql = _read_csv(connection, listed, texts)
         if source.format_name == "csv" and addressed:
             table = quote(f"csv_{abs(hash(files))}")
             connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} AS SELECT * FROM {sql}")
@@ -218,6 +228,14 @@ def open_relation(
         ) from error
     columns = {field.name: field.type for field in schema}
     return Relation(source.subject, source.location, sql, address, files, columns, types, part)
+
+
+def _read_csv(connection: duckdb.DuckDBPyConnection, listed: str, texts: Collection[str]) -> str:
+    """CSV files as DuckDB reads them; a type may be given only for a column that is there."""
+    sql = f"read_csv({listed}, union_by_name=true)"
+    there = connection.sql(f"SELECT * FROM {sql} LIMIT 0").columns if texts else ()
+    typed = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in there if column in texts)
+    return f"read_csv({listed}, union_by_name=true, types={{{typed}}})" if typed else sql
 
 
 def first_line(error: Exception) -> str:
