@@ -30,6 +30,9 @@ _NUMBER = struct.Struct(">cQ")
 _LENGTH = struct.Struct(">cI")
 _NUMBER_PART = np.dtype([("tag", "S1"), ("number", ">u8")])
 _LENGTH_PART = np.dtype([("tag", "S1"), ("length", ">u4")])
+_MOST_DIGITS = 19
+#: Integer keys and the number that is just too large for each.
+_LIMIT: dict[FeatureType, int] = {Int32: 1 << 31, Int64: 1 << 63}
 _NUMBER_KEYS = (Int32, Int64, UnixTimestamp, Bool)
 #: Types whose values are taken as they are when all of them are of one Python type.
 _NATIVE: dict[FeatureType, type] = {Int32: int, Int64: int, Bool: bool, Bytes: bytes}
@@ -63,10 +66,10 @@ def key_value(value: Any, dtype: FeatureType, name: str) -> Any:
 
 def _typed(value: Any, dtype: FeatureType) -> Any:
     """The value in its type, ``None`` where it has another."""
-    if dtype in (Int32, Int64):
+    if dtype in _LIMIT:
         if isinstance(value, str):
             value = _parse_int(value)
-        return value if type(value) is int and -_FLIP <= value < _FLIP else None
+        return value if type(value) is int and -_LIMIT[dtype] <= value < _LIMIT[dtype] else None
     if dtype is Bool:
         return value if isinstance(value, bool) else None
     if dtype is UnixTimestamp:
@@ -107,16 +110,18 @@ def _from_numpy(value: np.generic) -> Any:
 
 
 def _parse_int(text: str) -> Any:
-    stripped = text.strip()
-    digits = stripped[1:] if stripped[:1] in ("+", "-") else stripped
-    return int(stripped) if digits.isascii() and digits.isdigit() else text
+    """The integer that a text is written of, in the one way that integers are written; else the text."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > _MOST_DIGITS:
+        return text
+    return int(text) if str(int(text)) == text else text
 
 
 def _hint(value: Any, dtype: FeatureType) -> str:
-    if dtype in (Int32, Int64):
+    if dtype in _LIMIT:
         if isinstance(value, float):
             return "pass whole numbers; a pandas column with gaps becomes floats: use astype('Int64')"
-        return "pass whole numbers that fit 64 bits"
+        return f"pass whole numbers below {_LIMIT[dtype]:,}; texts without sign, spaces or zeros in front"
     return f"pass values of type {dtype!r}"
 
 
@@ -130,7 +135,7 @@ def key_values(values: list[Any], dtype: FeatureType, name: str) -> list[Any]:
         TypeMismatchError: a value is not of the type; names the row.
     """
     native = _NATIVE.get(dtype)
-    if native is not None and set(map(type, values)) == {native} and (native is not int or _fit(values)):
+    if native is not None and set(map(type, values)) == {native} and (native is not int or _fit(values, dtype)):
         return values
     typed: list[Any] = []
     for row, value in enumerate(values):
@@ -141,8 +146,8 @@ def key_values(values: list[Any], dtype: FeatureType, name: str) -> list[Any]:
     return typed
 
 
-def _fit(values: list[int]) -> bool:
-    return min(values) >= -_FLIP and max(values) < _FLIP
+def _fit(values: list[int], dtype: FeatureType) -> bool:
+    return min(values) >= -_LIMIT[dtype] and max(values) < _LIMIT[dtype]
 
 
 def _is_null(value: Any) -> bool:
@@ -206,12 +211,12 @@ def cast_key_column(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     found, wanted = column.type, key_arrow_type(dtype)
-    if found == wanted:
-        return column
     if pa.types.is_null(found):
         return pa.nulls(len(column), wanted)
-    if dtype in (Int32, Int64) and pa.types.is_integer(found):
-        return column.cast(wanted) if found != pa.uint64() else _each(column, dtype, name)
+    if dtype in _LIMIT and pa.types.is_integer(found):
+        return column.cast(wanted) if _all_fit(column, dtype) else _each(column, dtype, name)
+    if found == wanted:
+        return column
     if dtype is UnixTimestamp and pa.types.is_timestamp(found):
         return _microseconds(column)
     text = pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
@@ -225,6 +230,18 @@ def cast_key_column(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array
     raise TypeMismatchError(
         f"key column {name!r} has type {found}, where {dtype!r} is expected", subject=name, hint=hint
     )
+
+
+def _all_fit(column: pa.Array, dtype: FeatureType) -> bool:
+    """Whether all integers of a column fit the key's type; checked only where the column's type is wider."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wide = (pa.uint64(),) if dtype is Int64 else (pa.uint64(), pa.int64(), pa.uint32())
+    if column.type not in wide or column.null_count == len(column):
+        return True
+    ends = pc.min_max(column).as_py()
+    return bool(ends["min"] >= -_LIMIT[dtype] and ends["max"] < _LIMIT[dtype])
 
 
 def _microseconds(column: pa.Array) -> pa.Array:

@@ -37,12 +37,12 @@ class OnlineRead:
 
     def __init__(self, plan: OnlinePlan, entity_rows: EntityRows) -> None:
         self._plan = plan
-        self._entities, count = _typed_columns(plan, entity_rows)
+        self._entities, count = _columns(plan, entity_rows)
+        typed = {name: key_values(self._entities[name], dtype, name) for name, dtype in plan.keys.items()}
         self._keys: list[list[bytes | None]] = []
         asked: list[list[bytes]] = []
         for key_set in plan.key_sets:
-            columns = [self._entities[name] for name in key_set.columns]
-            keys = encode_keys(columns, key_set.types, count)
+            keys = encode_keys([typed[name] for name in key_set.columns], key_set.types, count)
             self._keys.append(keys)
             unique = dict.fromkeys(keys)
             unique.pop(None, None)
@@ -71,8 +71,8 @@ class OnlineRead:
         return None
 
 
-def _typed_columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[Any]], int]:
-    """Entity rows as columns in request order, keys in their types, and how many rows there are."""
+def _columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[Any]], int]:
+    """Entity rows as columns in request order, and how many rows there are."""
     if isinstance(entity_rows, list | tuple):
         columns, count = _columns_of(entity_rows), len(entity_rows)
         if not count:
@@ -90,10 +90,9 @@ def _typed_columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[A
         taken = next(name for name in plan.names if name in columns)
         hint = "pass full_feature_names=True, or rename the entity column"
         raise NameCollisionError(f"feature {taken!r} has the name of an entity column", subject=taken, hint=hint)
-    for key, dtype in plan.keys.items():
+    for key in plan.keys:
         if key not in columns:
             raise _missing(key, columns)
-        columns[key] = key_values(columns[key], dtype, key)
     return columns, count
 
 

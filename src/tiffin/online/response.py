@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiffin.online.defaults import fill_nulls
 from tiffin.online.found import FieldStatus, FoundRows
+from tiffin.online.keys import key_values
 from tiffin.time import SECOND_US, from_us, to_us
 from tiffin.types import FeatureType, Int32, Int64, UnixTimestamp, arrow_type
 
@@ -24,7 +25,7 @@ _NAMES = {int(status): status.name for status in FieldStatus}
 class OnlineResponse:
     """The answer to an online read. Columns come in request order: keys, then features as asked (ONL-1).
 
-    ``to_dict`` gives Python objects: times are aware datetimes, decimals ``Decimal``, UUIDs ``uuid.UUID``, JSON what it
+    ``to_dict`` gives keys as they went in, and features as Python objects: times are aware datetimes, decimals ``Decimal``, UUIDs ``uuid.UUID``, JSON what it
     says, maps and structs ``dict``, sets ``set`` where their values can be in one. ``to_arrow`` gives the types of the
     definitions, whatever the values are (TYP-2), and every stored value exactly (TYP-1).
     """
@@ -67,7 +68,7 @@ class OnlineResponse:
 
         keys = self._plan.keys
         columns: dict[str, Any] = {
-            name: _key_array(values, keys[name]) if name in keys else pa.array(values)
+            name: _key_array(values, keys[name], name) if name in keys else pa.array(values)
             for name, values in self._entities.items()
         }
         arrays = [rows.arrays() for rows in self._found]
@@ -110,10 +111,11 @@ class OnlineResponse:
         return {f"{column.name}__ts": list(times[column.view]) for column in self._plan.columns}
 
 
-def _key_array(values: list[Any], dtype: FeatureType) -> pa.Array:
+def _key_array(values: list[Any], dtype: FeatureType, name: str) -> pa.Array:
     """A key column in its type; all integers are int64, since keys of 32 and 64 bits are one (TYP-3)."""
     import pyarrow as pa
 
+    typed = key_values(values, dtype, name)
     if dtype is UnixTimestamp:
-        values = [None if value is None else to_us(value) for value in values]
-    return pa.array(values, pa.int64() if dtype in (Int32, Int64) else arrow_type(dtype))
+        typed = [None if value is None else to_us(value) for value in typed]
+    return pa.array(typed, pa.int64() if dtype in (Int32, Int64) else arrow_type(dtype))
