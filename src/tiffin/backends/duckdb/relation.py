@@ -176,11 +176,11 @@ def _local_path(source: FileSource, base_path: str) -> str:
 
 
 def fingerprints(files: tuple[str, ...]) -> dict[str, str]:
-    """File to what changes when its content does: size and time of the last change."""
+    """File to what changes when its content does: size, time of the last change, and inode (a new one by renaming)."""
     found = {}
     for file in files:
         status = os.stat(file)
-        found[file] = f"{status.st_size}:{status.st_mtime_ns}"
+        found[file] = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
     return found
 
 
