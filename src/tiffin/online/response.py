@@ -25,9 +25,10 @@ _NAMES = {int(status): status.name for status in FieldStatus}
 class OnlineResponse:
     """The answer to an online read. Columns come in request order: keys, then features as asked (ONL-1).
 
-    ``to_dict`` gives keys as they went in, and features as Python objects: times are aware datetimes, decimals ``Decimal``, UUIDs ``uuid.UUID``, JSON what it
-    says, maps and structs ``dict``, sets ``set`` where their values can be in one. ``to_arrow`` gives the types of the
-    definitions, whatever the values are (TYP-2), and every stored value exactly (TYP-1).
+    ``to_dict`` gives keys as they went in, and features as Python objects: times are aware datetimes, decimals
+    ``Decimal``, UUIDs ``uuid.UUID``, JSON what it says, maps and structs ``dict``, sets ``set`` where their values can
+    be in one. ``to_arrow`` gives the types of the definitions, whatever the values are (TYP-2), and every stored value
+    exactly (TYP-1).
     """
 
     __slots__ = ("_entities", "_found", "_plan")
