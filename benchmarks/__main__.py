@@ -7,6 +7,7 @@ they are. The tables of `docs/benchmarks.md` are then written anew from that fil
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON file to write")
     parser.add_argument("--render", action="store_true", help="write the tables from the results that are there")
     options = parser.parse_args()
+    # An end by signal then unwinds like an interrupt: the running case is ended and its files are removed.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if not options.render:
         peers = options.peers or find_peer_python()
         if peers is None:

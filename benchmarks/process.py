@@ -63,20 +63,22 @@ def run_watched(
         command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True, env=_environment(folder)
     )
     deadline = time.monotonic() + max_seconds
-    peak_bytes, stopped = 0, None
-    while process.poll() is None:
-        peak_bytes = max(peak_bytes, _resident_bytes(process.pid))
-        if peak_bytes > max_bytes:
-            stopped = f"out of memory past {max_bytes / 1e9:g} GB"
-        elif time.monotonic() > deadline:
-            stopped = f"over {max_seconds:g} s"
-        if stopped is not None:
+    peak_bytes = 0
+    try:
+        while process.poll() is None:
+            peak_bytes = max(peak_bytes, _resident_bytes(process.pid))
+            if peak_bytes > max_bytes:
+                return f"out of memory past {max_bytes / 1e9:g} GB", peak_bytes
+            if time.monotonic() > deadline:
+                return f"over {max_seconds:g} s", peak_bytes
+            time.sleep(_POLL_SECONDS)
+    finally:
+        # Also when the runner is interrupted: the case leads a session of its own and would go on without it.
+        if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its own group: it was started as the leader of a session
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            break
-        time.sleep(_POLL_SECONDS)
-    return stopped, peak_bytes
+    return None, peak_bytes
 
 
 def _request(case: Case, answer_path: Path | None) -> Mapping[str, Any]:
