@@ -73,7 +73,7 @@ def write(repository: Repository, view: View, facts: Sequence[Fact], now: int, s
 
 def keys_of(view: View, facts: Sequence[Fact]) -> list[bytes]:
     columns = [[fact.key[i] for fact in facts] for i in range(len(view.keys))]
-    keys = encode_keys(columns, [TYPES[kind] for kind in view.keys.values()], len(facts))
+    keys = encode_keys(columns, [TYPES[kind] for kind in view.keys.values()], list(view.keys), len(facts))
     return [key for key in keys if key is not None]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from property.online_values import TEXT, TIMES, tables
-from tiffin.online.keys import cast_key_column, encode_key_columns, encode_keys, key_values
+from tiffin.online.keys import cast_key_column, encode_key_columns, encode_keys
 from tiffin.online.rows import RowCodec, RowHeader, RowReader, payload_bytes, row_codec, tombstone
 from tiffin.time import MAX_US, MIN_US
 from tiffin.types import Bool, Bytes, FeatureType, Int32, Int64, String, UnixTimestamp
@@ -110,10 +110,7 @@ def keys(draw: st.DrawFn) -> tuple[list[FeatureType], list[tuple[Any, ...]]]:
 @given(keys())
 def test_keys_never_collide_and_bulk_equals_single(drawn: tuple[list[FeatureType], list[tuple[Any, ...]]]) -> None:
     types, values = drawn
-    columns = [
-        key_values(list(column), dtype, "k") for column, dtype in zip(zip(*values, strict=True), types, strict=True)
-    ]
-    found = encode_keys(columns, types, len(values))
+    found = encode_keys(list(map(list, zip(*values, strict=True))), types, ["k"] * len(types), len(values))
     assert len(set(found)) == len(set(values))
     arrays = [
         cast_key_column(
@@ -127,5 +124,5 @@ def test_keys_never_collide_and_bulk_equals_single(drawn: tuple[list[FeatureType
 @quick
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2))
 def test_integer_keys_sort_as_numbers(numbers: list[int]) -> None:
-    encoded = encode_keys([numbers], [Int64], len(numbers))
-    assert sorted(encoded, key=lambda key: key or b"") == encode_keys([sorted(numbers)], [Int64], len(numbers))
+    encoded = encode_keys([numbers], [Int64], ["k"], len(numbers))
+    assert sorted(encoded, key=lambda key: key or b"") == encode_keys([sorted(numbers)], [Int64], ["k"], len(numbers))

@@ -34,8 +34,6 @@ _MOST_DIGITS = 19
 #: Integer keys and the number that is just too large for each.
 _LIMIT: dict[FeatureType, int] = {Int32: 1 << 31, Int64: 1 << 63}
 _NUMBER_KEYS = (Int32, Int64, UnixTimestamp, Bool)
-#: Types whose values are taken as they are when all of them are of one Python type.
-_NATIVE: dict[FeatureType, type] = {Int32: int, Int64: int, Bool: bool, Bytes: bytes}
 
 #: The key of views without entities.
 NO_ENTITY = b"\x00"
@@ -128,15 +126,53 @@ def _hint(value: Any, dtype: FeatureType) -> str:
 # --- The keys of a request -------------------------------------------------------------------------------------------
 
 
+def encode_keys(
+    columns: Sequence[list[Any]], types: Sequence[FeatureType], names: Sequence[str], count: int
+) -> list[bytes | None]:
+    """The bytes of a request's keys; ``None`` where a part is null.
+
+    Args:
+        columns: one per part of the key, as they were handed in.
+        types: their types.
+        names: their names, for messages.
+        count: how many keys.
+
+    Raises:
+        TypeMismatchError: a value is not of its type; names the row and the column.
+    """
+    if not columns:
+        return [NO_ENTITY] * count
+    parts = [_encode_part(*part) for part in zip(columns, types, names, strict=True)]
+    if len(parts) == 1:
+        return parts[0]
+    return [None if None in part else b"".join(part) for part in zip(*parts, strict=True)]
+
+
+def _encode_part(values: list[Any], dtype: FeatureType, name: str) -> list[bytes | None]:
+    """One part of every key: first as if all values were what they should be, and only then one by one."""
+    pack = _NUMBER.pack
+    if dtype in _LIMIT:
+        limit = _LIMIT[dtype]
+        encoded = [pack(b"i", v + _FLIP) if type(v) is int and -limit <= v < limit else None for v in values]
+        if None not in encoded:
+            return encoded
+    values = key_values(values, dtype, name)
+    if dtype is UnixTimestamp:
+        values = [None if value is None else to_us(value) for value in values]
+    if dtype in _NUMBER_KEYS:
+        return [None if value is None else pack(b"i", value + _FLIP) for value in values]
+    if dtype is not Bytes:
+        values = [None if value is None else value.encode() for value in values]
+    tag, head = b"b" if dtype is Bytes else b"s", _LENGTH.pack
+    return [None if content is None else head(tag, len(content)) + content for content in values]
+
+
 def key_values(values: list[Any], dtype: FeatureType, name: str) -> list[Any]:
     """A column of a request's keys in their type; ``None`` stays.
 
     Raises:
         TypeMismatchError: a value is not of the type; names the row.
     """
-    native = _NATIVE.get(dtype)
-    if native is not None and set(map(type, values)) == {native} and (native is not int or _fit(values, dtype)):
-        return values
     typed: list[Any] = []
     for row, value in enumerate(values):
         try:
@@ -146,44 +182,11 @@ def key_values(values: list[Any], dtype: FeatureType, name: str) -> list[Any]:
     return typed
 
 
-def _fit(values: list[int], dtype: FeatureType) -> bool:
-    return min(values) >= -_LIMIT[dtype] and max(values) < _LIMIT[dtype]
-
-
 def _is_null(value: Any) -> bool:
     """``None``, and what pandas and numpy have for it; not NaN, which is a number."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, np.datetime64) and bool(np.isnat(value))
-
-
-def encode_keys(columns: Sequence[list[Any]], types: Sequence[FeatureType], count: int) -> list[bytes | None]:
-    """The bytes of a request's keys; ``None`` where a part is null.
-
-    Args:
-        columns: one per part of the key, from ``key_values``.
-        types: their types.
-        count: how many keys.
-    """
-    if not columns:
-        return [NO_ENTITY] * count
-    parts = [_encode_part(values, dtype) for values, dtype in zip(columns, types, strict=True)]
-    if len(parts) == 1:
-        return parts[0]
-    return [None if None in part else b"".join(part) for part in zip(*parts, strict=True)]
-
-
-def _encode_part(values: list[Any], dtype: FeatureType) -> list[bytes | None]:
-    if dtype in _NUMBER_KEYS:
-        if dtype is UnixTimestamp:
-            values = [None if value is None else to_us(value) for value in values]
-        pack = _NUMBER.pack
-        return [None if value is None else pack(b"i", value + _FLIP) for value in values]
-    pack = _LENGTH.pack
-    if dtype is Bytes:
-        return [None if value is None else pack(b"b", len(value)) + value for value in values]
-    contents = [None if value is None else value.encode() for value in values]
-    return [None if content is None else pack(b"s", len(content)) + content for content in contents]
 
 
 # --- The keys of many facts ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from tiffin.contracts.online import ReadRequest
 from tiffin.errors import InputError, NameCollisionError, nearest
 from tiffin.online.found import FoundRows
-from tiffin.online.keys import encode_keys, key_values
+from tiffin.online.keys import encode_keys
 from tiffin.online.response import OnlineResponse
 from tiffin.planning.online import OnlinePlan
 
@@ -38,15 +38,13 @@ class OnlineRead:
     def __init__(self, plan: OnlinePlan, entity_rows: EntityRows) -> None:
         self._plan = plan
         self._entities, count = _columns(plan, entity_rows)
-        typed = {name: key_values(self._entities[name], dtype, name) for name, dtype in plan.keys.items()}
         self._keys: list[list[bytes | None]] = []
         asked: list[list[bytes]] = []
         for key_set in plan.key_sets:
-            keys = encode_keys([typed[name] for name in key_set.columns], key_set.types, count)
+            columns = [self._entities[name] for name in key_set.columns]
+            keys = encode_keys(columns, key_set.types, key_set.columns, count)
             self._keys.append(keys)
-            unique = dict.fromkeys(keys)
-            unique.pop(None, None)
-            asked.append(list(unique))  # type: ignore[arg-type]
+            asked.append(_distinct(keys))
         self.requests = [ReadRequest(view.table, asked[view.key_set]) for view in plan.views]
 
     def answer(self, found: Sequence[Sequence[bytes | None]], now_us: int) -> OnlineResponse | None:
@@ -69,6 +67,15 @@ class OnlineRead:
         if all(each.is_readable for each in rows):
             return OnlineResponse(self._plan, self._entities, rows)
         return None
+
+
+def _distinct(keys: list[bytes | None]) -> list[bytes]:
+    """Every key once, without nulls."""
+    if len(keys) == 1:
+        return [] if keys[0] is None else keys  # type: ignore[return-value]
+    found = dict.fromkeys(keys)
+    found.pop(None, None)
+    return list(found)  # type: ignore[arg-type]
 
 
 def _columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[Any]], int]:
@@ -101,6 +108,8 @@ def _columns_of(rows: Sequence[Any]) -> dict[str, list[Any]]:
     if not rows:
         return {}
     first = rows[0]
+    if len(rows) == 1 and type(first) is dict:
+        return {name: [value] for name, value in first.items()}
     if set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(first)}:
         _check_rows(rows)
     try:

@@ -97,23 +97,23 @@ def test_wrong_value_of_a_request_names_its_row() -> None:
 @pytest.mark.parametrize("null", [None, pd.NA, pd.NaT, np.datetime64("NaT")])
 def test_null_of_any_kind_stays_null(null: Any) -> None:
     assert key_values([null], UnixTimestamp, "k") == [None]
-    assert encode_keys([[1, 2], ["a", None]], [Int64, String], 2)[1] is None
+    assert encode_keys([[1, 2], ["a", None]], [Int64, String], ["i", "s"], 2)[1] is None
 
 
 def test_keys_of_several_parts_do_not_run_into_one_another() -> None:
-    found = encode_keys([["a|b", "a", "ab", "", "a"], ["c", "b|c", "", "ab", "b"]], [String, String], 5)
+    found = encode_keys([["a|b", "a", "ab", "", "a"], ["c", "b|c", "", "ab", "b"]], [String, String], ["a", "b"], 5)
     assert len(set(found)) == 5
 
 
 def test_int32_and_int64_are_one_key() -> None:
-    assert encode_keys([[5]], [Int32], 1) == encode_keys([[5]], [Int64], 1)
+    assert encode_keys([[5]], [Int32], ["k"], 1) == encode_keys([[5]], [Int64], ["k"], 1)
     column = pa.array([5], pa.int16())
     for dtype in (Int32, Int64):
-        assert encode_key_columns([cast_key_column(column, dtype, "k")], 1) == encode_keys([[5]], [Int64], 1)
+        assert encode_key_columns([cast_key_column(column, dtype, "k")], 1) == encode_keys([[5]], [Int64], ["k"], 1)
 
 
 def test_view_without_entities_has_one_key() -> None:
-    assert encode_keys([], [], 2) == encode_key_columns([], 2) == [NO_ENTITY, NO_ENTITY]
+    assert encode_keys([], [], [], 2) == encode_key_columns([], 2) == [NO_ENTITY, NO_ENTITY]
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_longest_ttl_keeps_the_oldest_fact(tmp_path: Path) -> None:
 
 def test_deleted_key_is_not_found(repository: Repository) -> None:
     table = repository.snapshot().storage("stats").table
-    (key,) = encode_keys([[1]], [Int64], 1)
+    (key,) = encode_keys([[1]], [Int64], ["k"], 1)
     assert key is not None
     repository.online.write(WriteBatch(table, [key], [tombstone(NOON_US, NOON_US)]))
     answer = read_online(repository, ["stats:trips"], rows(1, 2))
