@@ -102,7 +102,7 @@ def test_damaged_page_is_an_error_that_says_what_to_do(store: SqliteOnlineStore,
     store.write(WriteBatch(TABLE, [key(n) for n in range(2000)], [row(1, bytes(500))] * 2000))
     store.close()
     content = bytearray(path.read_bytes())
-    content[3 * 4096 : 40 * 4096] = b"\xff" * (37 * 4096)
+    content[40_000:200_000] = b"\xff" * 160_000
     path.write_bytes(content)
     damaged = opened(path)
     with pytest.raises(StoreError, match="damaged"):

@@ -32,7 +32,8 @@ _KEYS_PER_READ = 512
 _TABLES_PER_READ = 40
 #: Statements take 1 key or a multiple of this, so that few of them serve every request.
 _WIDTH_STEP = 16
-_MMAP_BYTES = 1 << 30
+#: Read without copying, large pages for bulk writes, and a cache that holds the changed pages of one batch.
+_MMAP_BYTES, _PAGE_BYTES, _CACHE_KIB = 1 << 30, 16_384, 32_768
 _CAPITAL = re.compile("[A-Z^]")
 _ESCAPED = re.compile(r"\^(.)", re.DOTALL)
 _RESERVED = ("sqlite_", _CURSORS)
@@ -101,9 +102,12 @@ class SqliteOnlineStore(OnlineStore):
                 self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=512
             )
             try:
+                # Only a new file takes a page size, and only before anything else.
+                connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
                 self._use_wal(connection)
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             except BaseException:
                 connection.close()
                 raise
