@@ -30,6 +30,9 @@ from tiffin.types import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: What ``storable`` raises for a value of another type.
+NOT_STORABLE = (ArithmeticError, AttributeError, TypeError, ValueError, KeyError)
+
 
 def default_column(default: Any, dtype: FeatureType, name: str) -> pa.Array:
     """A default as a column of one value in the feature's type.
@@ -40,8 +43,8 @@ def default_column(default: Any, dtype: FeatureType, name: str) -> pa.Array:
     import pyarrow as pa
 
     try:
-        return pa.array([_storable(default, dtype)], arrow_type(dtype))
-    except (pa.ArrowException, ArithmeticError, TypeError, ValueError, KeyError) as error:
+        return pa.array([storable(default, dtype)], arrow_type(dtype))
+    except (pa.ArrowException, *NOT_STORABLE) as error:
         raise TypeMismatchError(
             f"default_value {default!r} of feature {name!r} cannot be kept as {dtype!r}",
             subject=name,
@@ -70,14 +73,16 @@ def fill_nulls(column: pa.Array, default: pa.Array) -> pa.Array:
     return pa.concat_arrays([column, default]).take(pa.array(take))
 
 
-def _storable(value: Any, dtype: FeatureType) -> Any:
-    """A value as it is declared, in the form that Arrow takes."""
+def storable(value: Any, dtype: FeatureType) -> Any:
+    """A Python value of a type in the form that Arrow takes: JSON as text, sets as lists, maps as pairs."""
     if value is None:
         return None
     if isinstance(dtype, Array | Set):
-        return [_storable(item, dtype.base_type) for item in value]
+        return [storable(item, dtype.base_type) for item in value]
     if isinstance(dtype, Struct):
-        return {name: _storable(value.get(name), part) for name, part in dtype.fields.items()}
+        if value.keys() - dtype.fields.keys():
+            raise KeyError(f"{dtype!r} has no {', '.join(value.keys() - dtype.fields.keys())}")
+        return {name: storable(value.get(name), part) for name, part in dtype.fields.items()}
     if dtype is Map:
         return list(value.items())
     if dtype is UnixTimestamp:

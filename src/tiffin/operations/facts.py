@@ -12,6 +12,7 @@ from tiffin.errors import InputError, RequestError, TypeMismatchError, nearest
 from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column
 from tiffin.operations.entity_rows import time_us
+from tiffin.operations.frames import view_columns
 from tiffin.types import FeatureType, Float32, UnixTimestamp, arrow_type
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def _known(dtype: FeatureType | None, view: FeatureView) -> FeatureType:
 
 def _column(view: FeatureView, table: pa.Table, name: str, role: str) -> Any:
     """A column by the name that the source gives it, or by its own."""
-    sources = [source for source in (view.source, view.batch_source) if source is not None]
-    for candidate in (*(source.source_column(name) for source in sources), name):
+    for candidate in view_columns(view, name):
         if candidate in table.column_names:
             return single_chunk(table[candidate])
     raise InputError(

@@ -16,8 +16,8 @@ from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.pipeline import EntityRows, OnlineRead
 from tiffin.online.response import OnlineResponse
-from tiffin.operations.entity_rows import to_table
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN, checked_facts
+from tiffin.operations.frames import facts_table
 from tiffin.planning.online import OnlinePlan, codecs_of, plan_online
 from tiffin.planning.references import resolve_features
 from tiffin.registry.snapshot import ViewStorage
@@ -180,7 +180,7 @@ def write_online(ctx: Context, feature_view_name: str, df: Any) -> OnlineWrite:
             location=view.location,
             hint="declare online=True and run `tiffin apply`",
         )
-    batch = checked_facts(view, to_table(df))
+    batch = checked_facts(view, facts_table(view, df))
     ahead = numpy_values(batch.column(EVENT_COLUMN)) > ctx.now_us() + ctx.max_future_skew_us
     refused = tuple(np.flatnonzero(ahead).tolist())
     if refused:

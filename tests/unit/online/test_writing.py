@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal as PyDecimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,10 @@ from tiffin.types import (
     Int32,
     Int64,
     Json,
+    Map,
+    Set,
     String,
+    Struct,
     UnixTimestamp,
     Uuid,
 )
@@ -227,6 +231,65 @@ def test_value_that_does_not_fit_is_refused(tmp_path: Path, dtype: FeatureType, 
     with pytest.raises(TypeMismatchError, match=r"row 1: .* column 'x'"):
         write_online(repository, "stats", pa.table({"driver_id": [1, 2], "x": both, "ts": time, "created": time}))
     assert stored(repository) == []
+
+
+PYTHON_VALUES: list[tuple[FeatureType, Any, Any]] = [
+    (Map, {"a": "b", "c": None}, {"a": "b", "c": None}),
+    (Json, {"a": [1, None]}, {"a": [1, None]}),
+    (Json, '{"a": 1}', {"a": 1}),
+    (Set(Int64), {3, 1}, {1, 3}),
+    (Array(Json), [{"a": 1}, None], [{"a": 1}, None]),
+    (Struct({"a": Int64, "b": String}), {"a": 1, "b": None}, {"a": 1, "b": None}),
+    (Uuid, UUID(int=5), UUID(int=5)),
+    (Decimal, PyDecimal("0.1"), PyDecimal("0.1")),
+    (UnixTimestamp, NOON, NOON),
+    (Array(Float32), np.array([1.5, 2.5]), [1.5, 2.5]),
+]
+
+
+@pytest.mark.parametrize("kind", ["pandas", "dicts", "columns"])
+@pytest.mark.parametrize(("dtype", "value", "expected"), PYTHON_VALUES)
+def test_python_objects_are_taken_by_the_declared_type(
+    tmp_path: Path, dtype: FeatureType, value: Any, expected: Any, kind: str
+) -> None:
+    repository = opened(tmp_path, view("stats", {"x": dtype}))
+    columns: dict[str, list[Any]] = {"driver_id": [1, 2], "x": [value, None], "ts": [NOON] * 2, "created": [NOON] * 2}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    frame: Any = {"pandas": pd.DataFrame(rows), "dicts": rows, "columns": columns}[kind]
+    write_online(repository, "stats", frame)
+    found = read_online(repository, ["stats:x"], {"driver_id": [1, 2]}).to_dict()["x"]
+    assert found == [expected, None]
+
+
+@pytest.mark.parametrize("kind", ["pandas", "dicts", "columns"])
+@pytest.mark.parametrize(
+    ("dtype", "values", "words"),
+    [
+        (Int64, [1, 2, "x"], "row 2: 'x' in column 'x'"),
+        (Map, [{"a": "b"}, 7, None], "row 1: 7 in column 'x' is not of Map"),
+        (Uuid, [None, "x", None], "row 1: 'x' in column 'x' is not"),
+        (Set(Int64), [{1}, {1}, {"a"}], "row 2: {'a'} in column 'x'"),
+        (Struct({"a": Int64}), [{"a": 1}, None, {"a": 1, "b": 2}], "row 2: .* column 'x'"),
+        (Json, ["{}", "{", None], "row 1: '{' in column 'x'"),
+    ],
+)
+def test_python_object_that_does_not_fit_is_refused_by_row(
+    tmp_path: Path, dtype: FeatureType, values: list[Any], words: str, kind: str
+) -> None:
+    repository = opened(tmp_path, view("stats", {"x": dtype}))
+    columns: dict[str, list[Any]] = {"driver_id": [1, 2, 3], "x": values, "ts": [NOON] * 3, "created": [NOON] * 3}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    frame: Any = {"pandas": pd.DataFrame(columns), "dicts": rows, "columns": columns}[kind]
+    with pytest.raises(TypeMismatchError, match=words):
+        write_online(repository, "stats", frame)
+    assert stored(repository) == []
+
+
+def test_rows_with_different_columns_are_refused(repository: Repository) -> None:
+    rows = facts().to_pylist()
+    del rows[1]["trips"]
+    with pytest.raises(InputError, match="row 1 has the columns driver_id, rating"):
+        write_online(repository, "stats", rows)
 
 
 def test_pandas_gaps_in_a_column_of_integers_are_nulls(repository: Repository) -> None:
