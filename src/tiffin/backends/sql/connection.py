@@ -60,6 +60,8 @@ def open_engine(url: URL, options: Mapping[str, Any]) -> Engine:
         if url.get_backend_name() != "sqlite":
             return create_engine(url, pool_pre_ping=True, **options)
         # One connection per operation: nothing to share between threads or to inherit by a fork, and opening is cheap.
+        # The journal stays SQLite's default. WAL would let readers pass writers, which a registry does not need, and
+        # could not be read from a folder that may not be written.
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
     except NoSuchModuleError:
         raise ConfigError(f"a registry cannot be kept at {url.drivername}://", hint=_URL_HINT) from None

@@ -1,0 +1,134 @@
+"""The registry in a real PostgreSQL, which the test starts for itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from faults.registry_process import commit_entities, view
+from tiffin.backends.sql.registry import SqlRegistryStore
+from tiffin.config import RegistryConfig, RepoConfig
+from tiffin.contracts.registry import MaterializationRun
+from tiffin.errors import RegistryConflictError, RegistryError
+from tiffin.store import FeatureStore
+
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("postgres")]
+
+
+def programs() -> Path:
+    """The folder of PostgreSQL's programs; Debian keeps them out of the search path."""
+    found = shutil.which("pg_ctl")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        pytest.skip("PostgreSQL is not installed; apt-get install postgresql provides it")
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is not installed; pip install 'psycopg[binary]' provides it")
+    return folders[-1]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server of its own on a free port. It does not run as the superuser, so it is given to Debian's user."""
+    folder = programs()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    user = pwd.getpwnam("postgres").pw_uid if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        if user is not None:
+            os.chown(home, user, -1)
+
+        def call(*command: object) -> None:
+            subprocess.run([str(word) for word in command], user=user, check=True, cwd=home, stdout=subprocess.DEVNULL)
+
+        call(folder / "initdb", "-D", home / "data", "-A", "trust", "-U", "tests")
+        options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
+        call(folder / "pg_ctl", "-D", home / "data", "-o", options, "-l", home / "log", "-w", "start")
+        try:
+            yield f"postgresql+psycopg://tests@127.0.0.1:{port}/postgres"
+        finally:
+            call(folder / "pg_ctl", "-D", home / "data", "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[SqlRegistryStore]:
+    opened = SqlRegistryStore.from_config(RegistryConfig(path=url), ".")
+    opened.forget("p")
+    yield opened
+    opened.close()
+
+
+def test_what_is_committed_comes_back(registry: SqlRegistryStore, url: str) -> None:
+    base = registry.version("p")
+    commit_entities(registry, base, 3000)
+    fresh = SqlRegistryStore.from_config(RegistryConfig(path=url), ".")
+    assert len(fresh.load("p").entries) == 3000
+    assert fresh.load("p").version == base + 1
+    fresh.close()
+
+
+def test_a_stale_commit_is_a_conflict(registry: SqlRegistryStore) -> None:
+    base = registry.version("p")
+    commit_entities(registry, base, 1)
+    with pytest.raises(RegistryConflictError):
+        commit_entities(registry, base, 2)
+    assert len(registry.load("p").entries) == 1
+
+
+def test_runs_come_newest_first(registry: SqlRegistryStore) -> None:
+    runs = [MaterializationRun("v", 1, 0, 1, i, i, 0, 0.5, i) for i in range(3)]
+    for run in runs:
+        registry.record_run("p", run)
+    assert registry.runs("p") == runs[::-1]
+
+
+def test_writers_that_apply_at_once_lose_nothing(url: str, registry: SqlRegistryStore, tmp_path: Path) -> None:
+    base = registry.version("p")
+
+    def work(number: int) -> None:
+        config = RepoConfig(project="p", registry=url, repo_path=tmp_path, online_store="memory")
+        with FeatureStore(config=config) as store:
+            for each in range(3):
+                store.apply(view(f"view_{number}_{each}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert [commit.version for commit in registry.history("p")] == list(range(base + 24, base, -1))
+    assert len(registry.load("p").names("feature view")) == 24
+
+
+def test_tables_that_are_created_at_once_are_created_once(url: str) -> None:
+    from sqlalchemy import create_engine, text
+
+    with (admin := create_engine(url)).begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+    admin.dispose()
+
+    def work(number: int) -> None:
+        store = SqlRegistryStore.from_config(RegistryConfig(path=url), ".")
+        store.record_run(f"project_{number}", MaterializationRun("v", 1, 0, 1, 1, 1, 0, 0.5, 0))
+        assert len(store.runs(f"project_{number}")) == 1
+        store.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
+    programs()
+    path = "postgresql+psycopg://user:secret@127.0.0.1:1/db"
+    registry = SqlRegistryStore.from_config(RegistryConfig(path=path), ".")
+    with pytest.raises(RegistryError, match=r"user:\*\*\*@127\.0\.0\.1") as caught:
+        registry.load("p")
+    assert "secret" not in str(caught.value)
