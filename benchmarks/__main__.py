@@ -36,9 +36,9 @@ def main() -> None:
             print("Feast is not installed (`make bench-peers` does that); its columns stay empty.", file=sys.stderr)
         for name in options.only:
             suite = SUITES[name](options.quick)
-            ran = run_suite(suite, peers, quick=options.quick, cells=options.cells, sides=options.sides)
-            if not (options.cells or options.sides):
-                save_suite(options.results, ran)
+            for so_far in run_suite(suite, peers, quick=options.quick, cells=options.cells, sides=options.sides):
+                if not (options.cells or options.sides):
+                    save_suite(options.results, so_far)
     if options.results == RESULTS and not (options.cells or options.sides):
         render_document()
 

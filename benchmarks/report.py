@@ -13,6 +13,8 @@ from benchmarks.targets import best_limit, format_measure, format_seconds, tiffi
 
 RESULTS = ROOT / "benchmarks" / "results" / "latest.json"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
+# From this load per core on, before a suite starts, the times say as much about the neighbours as about the sides.
+_BUSY_SHARE = 0.5
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -40,7 +42,11 @@ def render_suite(suite: Mapping[str, Any]) -> str:
     cells = [
         (cell["name"], [Result(**result) for result in cell["results"]], cell["verdicts"]) for cell in suite["cells"]
     ]
-    quick = " **A quick run: small sizes and few repeats, not to be quoted.**" if suite["quick"] else ""
+    notes = " **A quick run: small sizes and few repeats, not to be quoted.**" if suite["quick"] else ""
+    machine = suite["machine"]
+    if machine["load_average"] > machine["cores"] * _BUSY_SHARE:
+        load = f"{machine['load_average']} on {machine['cores']} cores"
+        notes += f" **The machine was busy with other things (load average {load}): read the ratios, not the times.**"
     targets = [
         "| | raw limit | tiffin | ratio | peak memory | targets |",
         "|---|---|---|---|---|---|",
@@ -55,7 +61,7 @@ def render_suite(suite: Mapping[str, Any]) -> str:
         [
             f"### {suite['title']}",
             "",
-            f"{suite['about']}{quick}",
+            f"{suite['about']}{notes}",
             "",
             *targets,
             "",
@@ -86,9 +92,9 @@ def _target_line(name: str, results: list[Result], verdicts: list[Mapping[str, A
     ours = _speed(tiffin, unit) if tiffin else "not measured"
     if tiffin and tiffin.is_measured and tiffin.values not in ("equal", "reference", "not compared"):
         ours = f"{ours}, **wrong values**"
-    measured = tiffin is not None and tiffin.is_measured
-    ratio = f"{tiffin.seconds['p50'] / limit.seconds['p50']:.2f}x" if measured and tiffin and limit else ""
-    peak = format_measure("peak_bytes", tiffin.peak_bytes) if measured and tiffin else ""
+    measured = tiffin if tiffin and tiffin.is_measured else None
+    ratio = f"{measured.seconds['p50'] / limit.seconds['p50']:.2f}x" if measured and limit else ""
+    peak = format_measure("peak_bytes", measured.peak_bytes) if measured and measured.peak_bytes else ""
     return f"| {name} | {raw} | {ours} | {ratio} | {peak} | {'; '.join(map(_verdict_words, verdicts))} |"
 
 

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from benchmarks.targets import format_measure, format_seconds
 _PERCENTILE = 0.99
 
 
-def run_suite(suite: Suite, peers: Path | None, *, quick: bool, cells: str = "", sides: str = "") -> dict[str, Any]:
-    """Runs every cell and returns the suite's results as plain data.
+def run_suite(
+    suite: Suite, peers: Path | None, *, quick: bool, cells: str = "", sides: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Runs every cell; yields the results so far as plain data after each one, so that an ended run keeps them.
 
     Args:
         suite: What to run.
@@ -30,21 +33,23 @@ def run_suite(suite: Suite, peers: Path | None, *, quick: bool, cells: str = "",
         quick: Written into the results; the sizes were chosen when the suite was made.
         cells: Runs only the cells whose name contains this.
         sides: Runs only the sides whose name contains this; the values are then compared where a reference is among
-        them.
+            them.
     """
     print(f"== {suite.title}{' (quick)' if quick else ''}", flush=True)
-    machine = describe_machine(peers)
-    measured = [_run_cell(cell, peers, sides) for cell in suite.cells if cells in cell.name]
-    return {
+    results: dict[str, Any] = {
         "name": suite.name,
         "title": suite.title,
         "about": suite.about,
         "unit": suite.unit,
         "quick": quick,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine,
-        "cells": measured,
+        "machine": describe_machine(peers),
+        "cells": [],
     }
+    for cell in suite.cells:
+        if cells in cell.name:
+            results["cells"].append(_run_cell(cell, peers, sides))
+            yield results
 
 
 def make_data(cell: Cell) -> None:

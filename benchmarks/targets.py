@@ -31,7 +31,7 @@ class Verdict:
 def format_measure(measure: Measure, value: float) -> str:
     """A measured value with a unit that reads well."""
     if measure == "peak_bytes":
-        return f"{value / 1e9:.2f} GB"
+        return f"{value / 1e9:.2f} GB" if value >= 1e8 else f"{value / 1e6:.0f} MB"
     if measure == "rows_per_second":
         return f"{value:,.0f} rows/s"
     if measure == "heavy_modules":
