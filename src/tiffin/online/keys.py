@@ -142,9 +142,9 @@ def encode_keys(
     """
     if not columns:
         return [NO_ENTITY] * count
+    if len(columns) == 1:
+        return _encode_part(columns[0], types[0], names[0])
     parts = [_encode_part(*part) for part in zip(columns, types, names, strict=True)]
-    if len(parts) == 1:
-        return parts[0]
     return [None if None in part else b"".join(part) for part in zip(*parts, strict=True)]
 
 

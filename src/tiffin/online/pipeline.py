@@ -57,16 +57,17 @@ class OnlineRead:
         Returns:
             ``None`` when a row was written under newer definitions than the plan was made from: plan and read again.
         """
-        rows = []
+        answered = []
         for view, request, part in zip(self._plan.views, self.requests, found, strict=True):
             keys = self._keys[view.key_set]
             if len(part) != len(keys):
                 by_key: dict[bytes | None, bytes | None] = dict(zip(request.keys, part, strict=True))
                 part = [by_key.get(key) for key in keys]
-            rows.append(FoundRows(view, part, now_us))
-        if all(each.is_readable for each in rows):
-            return OnlineResponse(self._plan, self._entities, rows)
-        return None
+            rows = FoundRows(view, part, now_us)
+            if not rows.is_readable:
+                return None
+            answered.append(rows)
+        return OnlineResponse(self._plan, self._entities, answered)
 
 
 def _distinct(keys: list[bytes | None]) -> list[bytes]:

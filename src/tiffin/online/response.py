@@ -46,7 +46,11 @@ class OnlineResponse:
         """
         answer = self._entities.copy()
         plan, found = self._plan, self._found
-        if len(found) == 1 and not plan.defaults:
+        plain = len(found) == 1 and not plan.defaults
+        if plain and (row := found[0].only_row()) is not None:
+            for name, value in zip(plan.names, row, strict=True):
+                answer[name] = [value]
+        elif plain:
             answer.update(zip(plan.names, found[0].values(), strict=True))
         else:
             values = [rows.values() for rows in found]

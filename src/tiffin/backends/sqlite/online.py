@@ -230,11 +230,11 @@ class SqliteOnlineStore(OnlineStore):
     def _read_table(self, connection: sqlite3.Connection, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
         if len(keys) == 1:
             found = connection.execute(self._statement(table, 1), keys).fetchone()
-            return [None if found is None else found[1]]
+            return [None if found is None else found[0]]
         rows: dict[bytes, bytes] = {}
         for start in range(0, len(keys), _KEYS_PER_READ):
             part = keys[start : start + _KEYS_PER_READ]
-            width = _width(len(part))
+            width = max(_width(len(part)), _WIDTH_STEP)
             rows.update(connection.execute(self._statement(table, width), _padded(part, width)))
         return list(map(rows.get, keys))
 
@@ -243,7 +243,7 @@ class SqliteOnlineStore(OnlineStore):
         sql = self._statements.get(shape)
         if sql is None:
             sql = self._statements[shape] = " UNION ALL ".join(
-                _select(table, width, f"{number}, ") for number, (table, width) in enumerate(shape)
+                _select(table, width, f"{number}, key, ") for number, (table, width) in enumerate(shape)
             )
         keys: list[bytes] = []
         for request, (_, width) in zip(requests, shape, strict=True):
@@ -254,9 +254,10 @@ class SqliteOnlineStore(OnlineStore):
         return [list(map(rows.get, request.keys)) for rows, request in zip(found, requests, strict=True)]
 
     def _statement(self, table: str, width: int) -> str:
+        """The statement that reads so many keys: rows with their keys, the row alone for one key."""
         sql = self._statements.get((table, width))
         if sql is None:
-            sql = self._statements[table, width] = _select(table, width)
+            sql = self._statements[table, width] = _select(table, width, "" if width == 1 else "key, ")
         return sql
 
     def scan(self, table: str, *, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
@@ -332,6 +333,6 @@ def _padded(keys: Sequence[bytes], width: int) -> Sequence[bytes]:
     return keys if len(keys) == width else [*keys, *[keys[0]] * (width - len(keys))]
 
 
-def _select(table: str, width: int, prefix: str = "") -> str:
+def _select(table: str, width: int, columns: str) -> str:
     condition = "= ?" if width == 1 else f"IN ({', '.join('?' * width)})"
-    return f"SELECT {prefix}key, row FROM {_quote(table)} WHERE key {condition}"
+    return f"SELECT {columns}row FROM {_quote(table)} WHERE key {condition}"
