@@ -178,11 +178,13 @@ def _keys(selection: Selection) -> dict[str, FeatureType]:
 
 
 def _entity_names(selection: Selection) -> dict[str, str]:
+    """Entity name to key column, without names that are key columns themselves."""
+    taken = set(selection.entity_columns)
     return {
         entity.name: column
         for selected in selection.views
         for entity, column in zip(selected.view.entity_list, selected.entity_columns, strict=True)
-        if column == entity.join_key != entity.name
+        if column == entity.join_key and entity.name not in taken
     }
 
 

@@ -245,6 +245,18 @@ def test_entity_name_stands_for_its_join_key(repository: Repository) -> None:
     assert both.to_dict() == {"driver": ["x"], "driver_id": [1], "trips": [10]}
 
 
+def test_entity_name_that_is_a_key_of_another_view_stays_that_key(tmp_path: Path) -> None:
+    city = Entity(name="city", join_keys=["city_id"], value_type=ValueType.INT64)
+    place = Entity(name="place", join_keys=["city"], value_type=ValueType.STRING)
+    repository = opened(tmp_path, view("one", {"a": Int64}, [city]), view("two", {"b": Int64}, [place]))
+    push(repository, "one", city_id=[1], a=[10])
+    push(repository, "two", city=["Oslo"], b=[20])
+    answer = read_online(repository, ["one:a", "two:b"], [{"city": "Oslo", "city_id": 1}])
+    assert answer.to_dict() == {"city": ["Oslo"], "city_id": [1], "a": [10], "b": [20]}
+    with pytest.raises(InputError, match="no 'city_id'"):
+        read_online(repository, ["one:a", "two:b"], [{"city": "Oslo"}])
+
+
 def test_further_columns_pass_through(repository: Repository) -> None:
     answer = read_online(
         repository, ["stats:trips"], [{"amount": 1.5, "driver_id": 1}, {"driver_id": 2, "amount": None}]
