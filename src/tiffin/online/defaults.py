@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from tiffin.columns import valid_mask
+from tiffin.columns import arrow_column, valid_mask
 from tiffin.errors import TypeMismatchError
 from tiffin.online.rows import RowReader, row_codec
 from tiffin.time import from_us, to_us
@@ -70,7 +70,7 @@ def fill_nulls(column: pa.Array, default: pa.Array) -> pa.Array:
         return column
     take = np.arange(len(column))
     take[~valid_mask(column)] = len(column)
-    return pa.concat_arrays([column, default]).take(pa.array(take))
+    return pa.concat_arrays([column, default]).take(arrow_column(take))
 
 
 def storable(value: Any, dtype: FeatureType) -> Any:

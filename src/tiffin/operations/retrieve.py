@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tiffin.columns import single_chunk
 from tiffin.contracts.offline import OfflineEngine, ViewReport
 from tiffin.definitions import FeatureService
 from tiffin.errors import InputError, RequestError, StoreError
+from tiffin.online.defaults import default_column, fill_nulls
 from tiffin.operations.entity_rows import EntityRows
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
 from tiffin.planning.retrieval import RangePlan, RetrievalPlan, plan_retrieval
 from tiffin.time import DAY_US, to_us
-from tiffin.types import Bool, FeatureType, Int32, Int64, arrow_type
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -236,18 +237,12 @@ def _join(engine: OfflineEngine, plan: RetrievalPlan, spine: pa.Table) -> tuple[
             if view == index:
                 wanted = plan.views[view].features[feature]
                 column = joined.features[wanted.name]
-                columns[name] = column if wanted.default is None else _fill(column, wanted.default, wanted.dtype)
+                if wanted.default is not None:
+                    default = default_column(wanted.default, wanted.dtype, wanted.name)
+                    column = fill_nulls(single_chunk(column), default)
+                columns[name] = column
     names = [name for _, _, name in plan.columns]
     return pa.table({name: columns[name] for name in names}), RetrievalReport(tuple(reports))
-
-
-def _fill(column: Any, default: Any, dtype: FeatureType) -> Any:
-    import pyarrow as pa
-
-    if dtype in (Int32, Int64, Bool) or not isinstance(default, list | dict | set):
-        return column.fill_null(pa.scalar(default, arrow_type(dtype)))
-    filled = [default if value is None else value for value in column.to_pylist()]
-    return pa.chunked_array([pa.array(filled, arrow_type(dtype))])
 
 
 def _pandas_type(arrow: Any) -> Any:
