@@ -11,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
+from benchmarks.machine import describe_machine
 from benchmarks.peers import find_peer_python
 from benchmarks.report import RESULTS, render_document, save_suite
 from benchmarks.runner import run_suite
@@ -34,9 +35,11 @@ def main() -> None:
         peers = options.peers or find_peer_python()
         if peers is None:
             print("Feast is not installed (`make bench-peers` does that); its columns stay empty.", file=sys.stderr)
+        machine = describe_machine(peers)
         for name in options.only:
             suite = SUITES[name](options.quick)
-            for so_far in run_suite(suite, peers, quick=options.quick, cells=options.cells, sides=options.sides):
+            run = run_suite(suite, machine, peers, quick=options.quick, cells=options.cells, sides=options.sides)
+            for so_far in run:
                 if not (options.cells or options.sides):
                     save_suite(options.results, so_far)
     if options.results == RESULTS and not (options.cells or options.sides):

@@ -14,7 +14,7 @@ _PEER = ("feast", "duckdb", "pyarrow", "pandas", "dask", "ibis-framework")
 
 
 def describe_machine(peer_python: Path | None) -> dict[str, object]:
-    """CPU, memory, system and versions; `load_average` tells whether something else was running."""
+    """CPU, memory, system and versions; `load_average` tells whether something was running already."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),

@@ -13,7 +13,7 @@ from benchmarks.targets import best_limit, format_measure, format_seconds, tiffi
 
 RESULTS = ROOT / "benchmarks" / "results" / "latest.json"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-# From this load per core on, before a suite starts, the times say as much about the neighbours as about the sides.
+# From this load per core on, before a run starts, the times say as much about the neighbours as about the sides.
 _BUSY_SHARE = 0.5
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
@@ -46,7 +46,7 @@ def render_suite(suite: Mapping[str, Any]) -> str:
     machine = suite["machine"]
     if machine["load_average"] > machine["cores"] * _BUSY_SHARE:
         load = f"{machine['load_average']} on {machine['cores']} cores"
-        notes += f" **The machine was busy with other things (load average {load}): read the ratios, not the times.**"
+        notes += f" **The machine was busy before it began (load average {load}): read the ratios, not the times.**"
     targets = [
         "| | raw limit | tiffin | ratio | peak memory | targets |",
         "|---|---|---|---|---|---|",

@@ -8,14 +8,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case, Cell, Result, Suite
 from benchmarks.data import data_folder, data_path
-from benchmarks.machine import describe_machine
 from benchmarks.process import ROOT, Reply, run_case
 from benchmarks.targets import format_measure, format_seconds
 
@@ -23,12 +22,13 @@ _PERCENTILE = 0.99
 
 
 def run_suite(
-    suite: Suite, peers: Path | None, *, quick: bool, cells: str = "", sides: str = ""
+    suite: Suite, machine: Mapping[str, object], peers: Path | None, *, quick: bool, cells: str = "", sides: str = ""
 ) -> Iterator[dict[str, Any]]:
     """Runs every cell; yields the results so far as plain data after each one, so that an ended run keeps them.
 
     Args:
         suite: What to run.
+        machine: Described before the first suite, or its load would be that of the suite before.
         peers: Feast's interpreter, or None to leave it out.
         quick: Written into the results; the sizes were chosen when the suite was made.
         cells: Runs only the cells whose name contains this.
@@ -43,7 +43,7 @@ def run_suite(
         "unit": suite.unit,
         "quick": quick,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(peers),
+        "machine": machine,
         "cells": [],
     }
     for cell in suite.cells:

@@ -15,6 +15,8 @@ _MEMORY = 1 * GIGABYTE
 
 def suite(quick: bool) -> Suite:
     """One row a key, and many rows a key; ten features."""
+    # A start-up cost of a few hundred milliseconds is most of a small run, so only the full one is judged.
+    rate: tuple[Target, ...] = () if quick else (AtLeast("rows_per_second", 150_000),)
     latest, facts = ("latest-20k-v0", "few-200k-v0") if quick else ("latest-1M-v0", "facts-10M-v0")
     return Suite(
         "materialize",
@@ -27,9 +29,9 @@ def suite(quick: bool) -> Suite:
             _cell(
                 "a row a key",
                 latest,
-                (AtLeast("rows_per_second", 150_000), AtMost("peak_bytes", _MEMORY), AheadOf("Feast")),
+                (*rate, AtMost("peak_bytes", _MEMORY), AheadOf("Feast")),
             ),
-            _cell("many rows a key", facts, (AtLeast("rows_per_second", 150_000), AtMost("peak_bytes", _MEMORY))),
+            _cell("many rows a key", facts, (*rate, AtMost("peak_bytes", _MEMORY))),
         ),
         unit="rows/s",
     )
