@@ -14,7 +14,7 @@ bytes:
 - `spine-<rows>`: entity rows; columns key, event_timestamp, row_id, label.
 - `schemas-<count>`: a folder of small files, ten features each, with a name of its own per file.
 
-The folder is `TIFFIN_BENCH_DATA`, or `benchmarks/.data`. The full set takes about 10 GB.
+The folder is `TIFFIN_BENCH_DATA`, or `benchmarks/.data`. The full set takes about 12 GB.
 """
 
 from __future__ import annotations
