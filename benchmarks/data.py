@@ -10,6 +10,7 @@ bytes:
   matter.
 - `strings-<rows>-v<i>`: every second feature is a string.
 - `latest-<rows>-v<i>`: one fact per key.
+- `wide-<rows>-v<i>`: one fact per key, with fifty features.
 - `few-<rows>-v<i>`: facts of a tenth as many keys as there are otherwise.
 - `spine-<rows>`: entity rows; columns key, event_timestamp, row_id, label.
 - `schemas-<count>`: a folder of small files, ten features each, with a name of its own per file.
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEYS = 100_000
-FEATURES = 10
+FEATURES, WIDE_FEATURES = 10, 50
 START_US = 1_735_689_600_000_000  # 2025-01-01T00:00:00Z
 SPAN_US = 90 * 86_400_000_000
 _CHUNK_ROWS = 1_000_000
@@ -56,9 +57,14 @@ def data_path(name: str) -> Path:
     return data_folder() / (name if name.startswith("schemas-") else f"{name}.parquet")
 
 
-def feature_names(view: int) -> list[str]:
+def feature_names(view: int, count: int = FEATURES) -> list[str]:
     """The features of a view; no two views share one."""
-    return [f"v{view}_f{index}" for index in range(FEATURES)]
+    return [f"v{view}_f{index}" for index in range(count)]
+
+
+def features_of(facts: str, view: int) -> list[str]:
+    """The features of a data set of facts that is view number `view` of a question."""
+    return feature_names(view, WIDE_FEATURES if facts.startswith("wide-") else FEATURES)
 
 
 def parse_rows(text: str) -> int:
@@ -133,14 +139,15 @@ def _facts(kind: str, rows: int, view: int) -> Iterator[pa.Table]:
         event_us = np.sort(rng.integers(0, spans, count)) + START_US + chunk * spans
         created_us = event_us + rng.integers(0, 3_600_000_000, count)
         keys = rng.integers(0, KEYS // 10 if kind == "few" else KEYS, count)
-        if kind == "latest":
+        if kind in ("latest", "wide"):
             keys = np.arange(chunk * _CHUNK_ROWS, chunk * _CHUNK_ROWS + count)
         if kind == "shuffled":
             event_us = rng.permutation(rng.integers(0, SPAN_US, count) + START_US)
             created_us = event_us + rng.integers(0, 3_600_000_000, count)
         if kind == "corrected":
             _correct(rng, keys, event_us, created_us)
-        yield _fact_table(rng, view, keys, event_us, created_us, strings=kind == "strings")
+        names = features_of(f"{kind}-", view)
+        yield _fact_table(rng, names, keys, event_us, created_us, strings=kind == "strings")
 
 
 def _correct(rng: np.random.Generator, keys: Any, event_us: Any, created_us: Any) -> None:
@@ -155,7 +162,7 @@ def _correct(rng: np.random.Generator, keys: Any, event_us: Any, created_us: Any
 
 
 def _fact_table(
-    rng: np.random.Generator, view: int, keys: Any, event_us: Any, created_us: Any, *, strings: bool
+    rng: np.random.Generator, names: list[str], keys: Any, event_us: Any, created_us: Any, *, strings: bool
 ) -> pa.Table:
     import pyarrow as pa
 
@@ -165,7 +172,7 @@ def _fact_table(
         "created": _timestamps(created_us),
     }
     words = pa.array([f"category {index:04}" for index in range(1_000)])
-    for index, name in enumerate(feature_names(view)):
+    for index, name in enumerate(names):
         whole = rng.integers(0, 1_000, len(keys))
         if index % 2 == 0:
             columns[name] = rng.normal(size=len(keys))
@@ -188,7 +195,7 @@ def _write_schemas(folder: Path, count: int) -> None:
     rng = np.random.default_rng([3, count])
     for view in range(count):
         event_us = np.arange(10) * 1_000_000 + START_US
-        table = _fact_table(rng, view, np.arange(10), event_us, event_us, strings=False)
+        table = _fact_table(rng, feature_names(view), np.arange(10), event_us, event_us, strings=False)
         pq.write_table(table, folder / f"{view:04}.parquet")
 
 

@@ -28,6 +28,18 @@ find_python() {
     fail "no ${PYTHON:-Python} of version 3.11 or newer here; install one, or name one: make PYTHON=/path/to/python3.12"
 }
 
+# The servers that the tests start for themselves; a test whose server is not there skips itself and says so.
+install_services() {
+    command -v pg_ctl >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "PostgreSQL is not installed, its tests will be skipped; run: sudo apt-get install postgresql"
+        return
+    fi
+    echo "Installing PostgreSQL, for its tests"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; } ||
+        echo "apt-get cannot install postgresql, its tests will be skipped"
+}
+
 # Debian keeps the parts of venv that install pip in a package of its own.
 install_venv_module() {
     local python=$1 version
@@ -56,6 +68,7 @@ case $kind in
         "${pip[@]}" --requirement "$lock"
         "${pip[@]}" --no-deps --editable .
         touch "$venv/.ready-demo" # dev contains demo
+        install_services
         ;;
     *) fail "there is no environment $kind, only demo and dev" ;;
 esac

@@ -1,6 +1,6 @@
 """The raw limit of online storage in SQLite: prepared statements over blobs, packed and unpacked by hand.
 
-A row is a 16-byte stamp (event time, created time) and a fixed block of ten numbers. There are no nulls, no statuses,
+A row is a 16-byte stamp (event time, created time) and a fixed block of numbers. There are no nulls, no statuses,
 no schema versions and no ages in it; the writer never asks whether a newer row is there.
 """
 
@@ -15,27 +15,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.data import data_path, feature_names, work_folder
+from benchmarks.data import data_path, feature_names, features_of, work_folder
 from benchmarks.keys import asked_keys, sampled_keys
 from benchmarks.work import Work
 
-ROW = np.dtype([("event_us", "<i8"), ("created_us", "<i8"), *((f"f{i}", "<i8" if i % 2 else "<f8") for i in range(10))])
-_UNPACK = struct.Struct("<qq" + "dq" * 5).unpack
+_STAMP = 2
+_TEN = struct.Struct("<qq" + "dq" * 5).unpack
 
 
-def pack_rows(table: pa.Table, view: int) -> list[bytes]:
+def row_type(features: int) -> np.dtype[Any]:
+    """The layout of a row: floats and integers by turns."""
+    columns = [(f"f{i}", "<i8" if i % 2 else "<f8") for i in range(features)]
+    return np.dtype([("event_us", "<i8"), ("created_us", "<i8"), *columns])
+
+
+def pack_rows(table: pa.Table, names: list[str]) -> list[bytes]:
     """One blob per row, packed in bulk."""
-    rows = np.empty(table.num_rows, ROW)
+    layout = row_type(len(names))
+    rows = np.empty(table.num_rows, layout)
     rows["event_us"] = table["event_timestamp"].cast(pa.int64()).to_numpy()
     rows["created_us"] = table["created"].cast(pa.int64()).to_numpy()
-    for index, name in enumerate(feature_names(view)):
+    for index, name in enumerate(names):
         rows[f"f{index}"] = table[name].to_numpy()
-    packed, width = rows.tobytes(), ROW.itemsize
+    packed, width = rows.tobytes(), layout.itemsize
     return [packed[start : start + width] for start in range(0, len(packed), width)]
-
-
-def _rows_of(table: pa.Table, view: int) -> tuple[list[int], list[bytes]]:
-    return table["key"].to_pylist(), pack_rows(table, view)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -57,7 +60,9 @@ class RawReads(Work):
     def __init__(self, facts: list[str], keys: int, *, one_table: bool) -> None:
         self._connection = connect(work_folder() / "online.db")
         self._one_table, self._views = one_table, len(facts)
-        self._names = [feature_names(view) for view in range(self._views)]
+        self._names = [features_of(name, view) for view, name in enumerate(facts)]
+        self._layout = row_type(len(self._names[0]))
+        self._unpack = struct.Struct("<qq" + "dq" * (len(self._names[0]) // 2)).unpack
         for view, name in enumerate(facts):
             self._fill(view, pq.read_table(data_path(name)))
         holes = ", ".join("?" * keys)
@@ -76,7 +81,7 @@ class RawReads(Work):
             return answer
         blobs = self._blobs(keys)
         for view, names in enumerate(self._names):
-            rows = np.frombuffer(b"".join([blobs[view][key] for key in keys]), ROW)
+            rows = np.frombuffer(b"".join([blobs[view][key] for key in keys]), self._layout)
             for index_, name in enumerate(names):
                 answer[name] = rows[f"f{index_}"].tolist()
         return answer
@@ -93,9 +98,9 @@ class RawReads(Work):
         if self._one_table:
             if view == 0:
                 self._fetched = {view: row for _, view, row in self._connection.execute(self._statements[0], keys)}
-            return _UNPACK(self._fetched[view])[2:]
+            return self._unpack(self._fetched[view])[_STAMP:]
         ((_, row),) = self._connection.execute(self._statements[view], keys)
-        return _UNPACK(row)[2:]
+        return self._unpack(row)[_STAMP:]
 
     def _blobs(self, keys: list[int]) -> list[dict[int, bytes]]:
         if not self._one_table:
@@ -108,15 +113,16 @@ class RawReads(Work):
     def _fill(self, view: int, table: pa.Table) -> None:
         run = self._connection.execute
         values: list[tuple[Any, ...]]
+        keys, packed = table["key"].to_pylist(), pack_rows(table, self._names[view])
         if self._one_table:
             columns = "key INTEGER, view INTEGER, row BLOB, PRIMARY KEY (key, view)"
             run(f"CREATE TABLE IF NOT EXISTS rows ({columns}) WITHOUT ROWID")
             insert = "INSERT INTO rows VALUES (?, ?, ?)"
-            values = [(key, view, row) for key, row in zip(*_rows_of(table, view), strict=True)]
+            values = [(key, view, row) for key, row in zip(keys, packed, strict=True)]
         else:
             run(f"CREATE TABLE rows{view} (key INTEGER PRIMARY KEY, row BLOB)")
             insert = f"INSERT INTO rows{view} VALUES (?, ?)"
-            values = list(zip(*_rows_of(table, view), strict=True))
+            values = list(zip(keys, packed, strict=True))
         run("BEGIN")
         self._connection.executemany(insert, values)
         run("COMMIT")
@@ -151,10 +157,10 @@ class RawInserts(Work):
         """The rows of some keys, read back."""
         keys = sampled_keys(self._facts)
         found = [
-            _UNPACK(self._connection.execute("SELECT row FROM rows WHERE key = ?", [_pack_key(key)]).fetchone()[0])
+            _TEN(self._connection.execute("SELECT row FROM rows WHERE key = ?", [_pack_key(key)]).fetchone()[0])
             for key in keys
         ]
-        features = zip(feature_names(0), list(zip(*found, strict=True))[2:], strict=True)
+        features = zip(feature_names(0), list(zip(*found, strict=True))[_STAMP:], strict=True)
         return pa.table({"key": keys, **{name: list(values) for name, values in features}})
 
     def close(self) -> None:
@@ -173,7 +179,7 @@ class RawInserts(Work):
 
     def _pack(self, table: pa.Table) -> list[tuple[bytes, bytes]]:
         keys = [_pack_key(key) for key in table["key"].to_pylist()]
-        return list(zip(keys, pack_rows(table, 0), strict=True))
+        return list(zip(keys, pack_rows(table, feature_names(0)), strict=True))
 
 
 def _pack_key(key: int) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.data import data_folder, data_path, feature_names, work_folder
+from benchmarks.data import data_folder, data_path, feature_names, features_of, work_folder
 from benchmarks.keys import asked_keys, sampled_keys
 from benchmarks.work import Work
 
@@ -71,7 +71,7 @@ def define_views(
             created_timestamp_column="created" if created else None,
         )
         kinds = {pa.int64(): types.Int64, pa.float64(): types.Float64, pa.string(): types.String}
-        schema = [package.Field(name=feature, dtype=kinds[columns[feature]]) for feature in feature_names(view)]
+        schema = [package.Field(name=feature, dtype=kinds[columns[feature]]) for feature in features_of(name, view)]
         views.append(
             package.FeatureView(
                 name=f"v{view}",
@@ -85,9 +85,9 @@ def define_views(
     return [entity, *views]
 
 
-def feature_references(views: int) -> list[str]:
-    """Every feature of the first views, as `view:feature`."""
-    return [f"v{view}:{name}" for view in range(views) for name in feature_names(view)]
+def feature_references(facts: list[str]) -> list[str]:
+    """Every feature of the views over some data sets, as `view:feature`."""
+    return [f"v{view}:{feature}" for view, name in enumerate(facts) for feature in features_of(name, view)]
 
 
 class HistoricalFeatures(Work):
@@ -108,7 +108,7 @@ class HistoricalFeatures(Work):
         write_repository(folder, api, offline, mode)
         self._store = open_store(api, folder)
         self._store.apply(define_views(api, facts, created=created, ttl_days=ttl_days))
-        self._spine, self._features = data_path(spine), feature_references(len(facts))
+        self._spine, self._features = data_path(spine), feature_references(facts)
         self._is_feast = api == "feast"
 
     def run(self, index: int) -> pa.Table:
@@ -133,7 +133,7 @@ class OnlineFeatures(Work):
         if not (folder / "filled").exists():
             self._fill(folder, api, facts, offline)
         self._store = open_store(api, folder)
-        self._features = feature_references(len(facts))
+        self._features = feature_references(facts)
         self._rows = [[{"key": key} for key in asked] for asked in asked_keys(facts[0], keys)]
 
     def run(self, index: int) -> dict[str, list[Any]]:
@@ -174,7 +174,9 @@ class Materialize(Work):
     def answer(self, last: Any) -> pa.Table:
         """The features of some keys, read back."""
         rows = [{"key": key} for key in sampled_keys(self._facts)]
-        return pa.table(self._store.get_online_features(features=feature_references(1), entity_rows=rows).to_dict())
+        return pa.table(
+            self._store.get_online_features(features=feature_references([self._facts]), entity_rows=rows).to_dict()
+        )
 
 
 class Apply(Work):

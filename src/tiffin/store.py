@@ -222,6 +222,8 @@ class FeatureStore:
         full_feature_names: bool = False,
         start_date: datetime | str | None = None,
         end_date: datetime | str | None = None,
+        *,
+        keys: Any = None,
     ) -> RetrievalJob:
         """A training set: the features of every entity row as they were at its time. Lazy; rules PIT-1 to PIT-12.
 
@@ -232,6 +234,8 @@ class FeatureStore:
             full_feature_names: name columns ``view__feature``.
             start_date: the first event time of the range, when there are no entity rows.
             end_date: the last one, included.
+            keys: of the facts in the range, only those of these keys: columns such as ``{"driver_id": [1001, 1002]}``
+                or a frame. Several columns are compared together; a view that lacks one of them gives no rows.
 
         Raises:
             RequestError: the request contradicts itself.
@@ -246,6 +250,7 @@ class FeatureStore:
             full_feature_names=full_feature_names,
             start_date=start_date,
             end_date=end_date,
+            keys=keys,
         )
 
     # Serving

@@ -171,6 +171,26 @@ SPINES = [
         ((1, 10, 1), (3, 12, 3)),
     ),
     SpineCase(
+        "keys of two columns filter together, and null agrees with nothing",
+        ("PIT-12",),
+        (
+            Join(
+                View(
+                    "visits",
+                    {"driver": "int64", "city": "int64"},
+                    {"n": "int64"},
+                    [fact((1, 7), 10, n=1), fact((1, 8), 11, n=2), fact((2, 7), 12, n=3), fact((2, 8), 13, n=4)],
+                )
+            ),
+            Join(View("trips", {"driver": "int64"}, {"trips": "int64"}, [fact((1,), 9, trips=1)])),
+        ),
+        0,
+        99,
+        ({"driver": 1, "city": 8}, {"driver": 2, "city": 7}, {"driver": 1, "city": None}),
+        ("driver", "city", "event_timestamp", "n", "trips"),
+        ((1, 8, 11, 2, 1), (2, 7, 12, 3, None)),
+    ),
+    SpineCase(
         "the facts of two views make one spine, each row with the features of both",
         ("PIT-12",),
         (

@@ -100,8 +100,13 @@ class OfflineEngine(ABC):
         """
 
     @abstractmethod
-    def spine(self, plan: RangePlan) -> pa.Table:
-        """The distinct keys and event times of the facts in a range (PIT-12), with the keys and ``event_timestamp``."""
+    def spine(self, plan: RangePlan, wanted: pa.Table | None = None) -> pa.Table:
+        """The distinct keys and event times of the facts in a range (PIT-12), with the keys and ``event_timestamp``.
+
+        Args:
+            plan: the view and the range.
+            wanted: key columns of the view in their types; only facts whose key is among its rows count.
+        """
 
     @abstractmethod
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:

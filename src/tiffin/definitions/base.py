@@ -14,7 +14,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any, ClassVar
 
-from tiffin.errors import DefinitionError, DefinitionTypeError
+from tiffin.errors import DefinitionError, DefinitionTypeError, UnsupportedError
 from tiffin.time import duration_us
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -101,6 +101,16 @@ class Definition:
             subject=f"{self.kind} {self.name}",
             location=self.location,
         )
+
+    def refuse(self, argument: str, value: object) -> None:
+        """Raise when an argument is given that is known but not supported yet."""
+        if value is not None:
+            raise UnsupportedError(
+                f"{self.subject}: {argument} is not supported yet",
+                subject=self.subject,
+                location=self.location,
+                hint="leave it out",
+            )
 
     def _string_map(self, argument: str, value: object) -> dict[str, str]:
         value = {} if value is None else value

@@ -27,7 +27,8 @@ class FeatureService(Definition):
     Args:
         features: views, views with a projection (``view[["a"]]``, ``view.with_name("b")``), or references as text:
             ``"view"`` or ``"view:feature"``, resolved at ``apply``.
-        logging_config, precompute_online: as in Feast; kept.
+        logging_config: not supported yet; refused.
+        precompute_online: as in Feast; kept.
 
     Raises:
         DefinitionError: there are no features, or an item is neither a view nor a reference.
@@ -50,6 +51,7 @@ class FeatureService(Definition):
         self.check_type("features", self.features, list, tuple)
         if not self.features:
             raise self.error(f"{self.subject} has no features", hint="pass features=[view, other_view[['a']]]")
+        self.refuse("logging_config", self.logging_config)
         self._set("features", tuple(self.features))
         self._set("_uses", tuple(self._use(item) for item in self.features))
 

@@ -81,7 +81,7 @@ class FeatureView(Definition):
         by_key = {entity.join_key: entity for entity in self.entity_list}
         mapping = self.source.mapping if self.source is not None else {}
         for item in self.schema:
-            if item.name in mapping and mapping[item.name] != item.name:
+            if item.name in mapping and item.name not in mapping.values():
                 hint = f"name the field {mapping[item.name]!r}"
                 raise self.error(f"{self.subject}: field {item.name!r} is renamed by the source", hint=hint)
             entity = by_key.get(item.name)

@@ -118,6 +118,7 @@ class FileSource(DataSource):
             self._set("timestamp_field", self.event_timestamp_column)
         self._set("event_timestamp_column", "")
         super().__post_init__()
+        self.refuse("connection_ref", self.connection_ref)
         if not self.path:
             raise self.error(f"{self.subject} has no path")
         if self.file_format is not None and getattr(self.file_format, "name", None) not in _FORMATS:

@@ -80,17 +80,10 @@ class FoundRows:
         self.is_readable = all(number < len(self._view.layouts) for number in self._older)
         return live
 
-    def only_row(self) -> Sequence[Any] | None:
-        """The wanted values of the only row; ``None`` when there are several, or it is of an older layout."""
-        if len(self._live) != 1 or self._older:
-            return None
-        return self._view.layouts[-1].reader.values(self._live[0])
-
     def values(self) -> list[list[Any]]:
         """For each wanted feature its values as Python objects, ``None`` for null."""
-        only = self.only_row()
-        if only is not None:
-            return [[value] for value in only]
+        if len(self._live) == 1 and not self._older:
+            return [[value] for value in self._view.layouts[-1].reader.values(self._live[0])]
         columns = self._view.layouts[-1].reader.columns(self._live)
         for layout, places in self._older_rows():
             decoded = layout.reader.columns([self._rows[place] for place in places])  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tiffin.online.defaults import fill_nulls
@@ -46,14 +47,10 @@ class OnlineResponse:
         """
         answer = self._entities.copy()
         plan, found = self._plan, self._found
-        plain = len(found) == 1 and not plan.defaults
-        if plain and (row := found[0].only_row()) is not None:
-            for name, value in zip(plan.names, row, strict=True):
-                answer[name] = [value]
-        elif plain:
-            answer.update(zip(plan.names, found[0].values(), strict=True))
+        values = [rows.values() for rows in found]
+        if plan.as_read:
+            answer.update(zip(plan.names, chain.from_iterable(values), strict=True))
         else:
-            values = [rows.values() for rows in found]
             for column in plan.columns:
                 cells = values[column.view][column.feature]
                 if column.default is not None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tiffin.errors import ConfigError
 from tiffin.operations import loader
@@ -17,19 +16,6 @@ if TYPE_CHECKING:
     from tiffin.contracts.online import OnlineStore
     from tiffin.contracts.registry import RegistryStore
     from tiffin.registry.snapshot import Snapshot
-
-
-#: How many request shapes are remembered per version of the definitions.
-_MAX_PLANS = 1_000
-
-
-class PlanCache(dict[Hashable, Any]):
-    """Plans of online reads by request shape; starts anew when it is full."""
-
-    def __setitem__(self, key: Hashable, plan: Any) -> None:
-        if len(self) >= _MAX_PLANS:
-            self.clear()
-        super().__setitem__(key, plan)
 
 
 class Context:
@@ -49,8 +35,6 @@ class Context:
         self._offline: OfflineEngine | None = None
         self._snapshot: Snapshot | None = None
         self._looked_us = 0
-        #: Plans made for the current snapshot.
-        self.online_plans = PlanCache()
 
     @property
     def project(self) -> str:
@@ -126,7 +110,6 @@ class Context:
         with self._lock:
             self._snapshot = snapshot
             self._looked_us = self.now_us()
-            self.online_plans = PlanCache()
 
     def close(self) -> None:
         """Close the backends; they are opened again if the context is used afterwards."""

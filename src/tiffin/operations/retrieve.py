@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tiffin.columns import single_chunk
 from tiffin.contracts.offline import OfflineEngine, ViewReport
 from tiffin.definitions import FeatureService
-from tiffin.errors import InputError, RequestError, StoreError
+from tiffin.errors import InputError, RequestError, StoreError, nearest
 from tiffin.online.defaults import default_column, fill_nulls
-from tiffin.operations.entity_rows import EntityRows
+from tiffin.online.keys import cast_key_column, key_arrow_type
+from tiffin.operations.entity_rows import EntityRows, to_table
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
 from tiffin.planning.retrieval import RangePlan, RetrievalPlan, plan_retrieval
 from tiffin.time import DAY_US, to_us
@@ -165,6 +166,7 @@ def retrieve(
     full_feature_names: bool = False,
     start_date: datetime | str | None = None,
     end_date: datetime | str | None = None,
+    keys: Any = None,
 ) -> RetrievalJob:
     """Check and plan a retrieval; nothing is read from the sources yet.
 
@@ -176,6 +178,8 @@ def retrieve(
         full_feature_names: name columns ``view__feature``.
         start_date: with ``entity_df=None``, from when.
         end_date: with ``entity_df=None``, until when; now when left out.
+        keys: with ``entity_df=None``, only facts of these keys: columns such as ``{"driver_id": [1001, 1002]}`` or a
+            frame. Several columns are compared together; a view that lacks one of them gives no rows.
 
     Raises:
         RequestError: the request contradicts itself.
@@ -185,9 +189,10 @@ def retrieve(
     selection = resolve_features(ctx.snapshot(), features, full_feature_names=full_feature_names)
     plan = plan_retrieval(ctx.snapshot(), selection, only_known=ctx.only_known)
     if entity_df is None:
-        rows = EntityRows.from_any(_range_rows(ctx, plan, start_date, end_date))
-    elif start_date is not None or end_date is not None:
-        raise RequestError("start_date and end_date go without entity rows", hint="leave out entity_df, or the dates")
+        rows = EntityRows.from_any(_range_rows(ctx, plan, start_date, end_date, keys))
+    elif start_date is not None or end_date is not None or keys is not None:
+        hint = "leave out entity_df, or the dates and keys"
+        raise RequestError("start_date, end_date and keys go without entity rows", hint=hint)
     elif isinstance(entity_df, str):
         rows = EntityRows.from_any(ctx.offline.query(entity_df))
     else:
@@ -203,9 +208,14 @@ def _check_rows(selection: Selection, plan: RetrievalPlan, rows: EntityRows) -> 
 
 
 def _range_rows(
-    ctx: Context, plan: RetrievalPlan, start: datetime | str | None, end: datetime | str | None
+    ctx: Context, plan: RetrievalPlan, start: datetime | str | None, end: datetime | str | None, keys: Any
 ) -> pa.Table:
-    """Entity rows from the facts of the views themselves (PIT-12)."""
+    """Entity rows from the facts of the views themselves (PIT-12).
+
+    Raises:
+        RequestError: the range is turned round, or keys are given that no view has.
+        InputError: the keys are no columns, or of another type.
+    """
     import pyarrow as pa
 
     end_us = ctx.now_us() if end is None else to_us(end)
@@ -213,11 +223,34 @@ def _range_rows(
     start_us = end_us - (max(ttls) if ttls else _DEFAULT_RANGE_US) if start is None else to_us(start)
     if start_us > end_us:
         raise RequestError(f"start_date {start} is after end_date {end}", hint="swap the two dates")
-    spines = [ctx.offline.spine(RangePlan(view, start_us, end_us)) for view in plan.views]
-    merged = pa.concat_tables(spines, promote_options="default").select([*plan.keys, "event_timestamp"])
+    views, wanted = plan.views, None
+    if keys is not None:
+        wanted = _wanted_keys(plan, to_table(keys))
+        views = tuple(
+            view for view in views if {key.entity_column for key in view.keys}.issuperset(wanted.column_names)
+        )
+        if not views:
+            raise RequestError(f"no view has all of the keys {', '.join(wanted.column_names)}", hint="leave some out")
+    spines = [ctx.offline.spine(RangePlan(view, start_us, end_us), wanted) for view in views]
+    merged = pa.concat_tables(spines, promote_options="default")
+    for name in plan.keys.keys() - set(merged.column_names):
+        merged = merged.append_column(name, pa.nulls(merged.num_rows, key_arrow_type(plan.keys[name])))
+    merged = merged.select([*plan.keys, "event_timestamp"])
     merged = merged.group_by(merged.column_names).aggregate([]) if len(spines) > 1 else merged
     order = [(name, "ascending") for name in ("event_timestamp", *plan.keys)]
     return merged.sort_by(order)
+
+
+def _wanted_keys(plan: RetrievalPlan, keys: pa.Table) -> pa.Table:
+    """Keys that were handed in, in their types."""
+    import pyarrow as pa
+
+    for name in keys.column_names:
+        if name not in plan.keys:
+            raise InputError(f"{name!r} is no join key of the views", subject=name, hint=nearest(name, plan.keys))
+    if not keys.column_names:
+        raise InputError("keys has no columns", hint='pass columns such as {"driver_id": [1001, 1002]}')
+    return pa.table({n: cast_key_column(single_chunk(keys[n]), plan.keys[n], n) for n in keys.column_names})
 
 
 def _join(engine: OfflineEngine, plan: RetrievalPlan, spine: pa.Table) -> tuple[pa.Table, RetrievalReport]:

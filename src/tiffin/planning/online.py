@@ -6,7 +6,7 @@ the readers of every row layout that a table may have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,8 @@ class OnlinePlan:
         key_sets: the different keys that are encoded.
         keys: the key columns that entity rows must have, with their types, in order of first use.
         entity_names: entity name to key column; accepted in its place.
-        defaults: whether any column has a default.
+        as_read: whether the columns are those of the first view, then those of the second and so on, without defaults;
+            the values then need no more than their names.
     """
 
     views: tuple[ViewRead, ...]
@@ -104,7 +105,7 @@ class OnlinePlan:
     key_sets: tuple[KeySet, ...]
     keys: Mapping[str, FeatureType]
     entity_names: Mapping[str, str]
-    defaults: bool
+    as_read: bool
 
 
 def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
@@ -133,7 +134,7 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
         key_sets=tuple(sets),
         keys=_keys(selection),
         entity_names=_entity_names(selection),
-        defaults=any(column.default_column is not None for column in columns),
+        as_read=_is_as_read(columns, views),
     )
 
 
@@ -162,6 +163,11 @@ def _answer_column(selection: Selection, column: OutputColumn) -> AnswerColumn:
         return AnswerColumn(column.view, column.feature, column.name)
     default = default_column(field.default_value, field.dtype, field.name)
     return AnswerColumn(column.view, column.feature, column.name, python_default(default, field.dtype), default)
+
+
+def _is_as_read(columns: Sequence[AnswerColumn], views: Sequence[ViewRead]) -> bool:
+    read = [(number, feature) for number, view in enumerate(views) for feature in range(len(view.types))]
+    return [(c.view, c.feature) for c in columns] == read and all(c.default_column is None for c in columns)
 
 
 def _keys(selection: Selection) -> dict[str, FeatureType]:

@@ -244,7 +244,8 @@ def spine(joins: Sequence[Join], start: int, end: int, keys: Sequence[Row] | Non
         joins: the views of the request.
         start: the first event time that counts.
         end: the last event time that counts.
-        keys: column -> value; a row stays if it agrees with one of them in all its columns. None keeps all.
+        keys: column -> value; a row stays if it agrees with one of them in all its columns, null with nothing. None
+            keeps all.
     """
     columns: dict[str, str] = {}
     for join in joins:
@@ -255,7 +256,7 @@ def spine(joins: Sequence[Join], start: int, end: int, keys: Sequence[Row] | Non
             row = {**dict.fromkeys(columns), **dict(zip(join.key_columns(), fact.key, strict=True))}
             row["event_timestamp"] = fact.event_ts
             inside = start <= fact.event_ts <= end and None not in fact.key
-            wanted = keys is None or any(all(row[c] == v for c, v in one.items()) for one in keys)
+            wanted = keys is None or any(all(v is not None and row[c] == v for c, v in one.items()) for one in keys)
             if inside and wanted and row not in rows:
                 rows.append(row)
     by_time_then_key = ["event_timestamp", *columns]

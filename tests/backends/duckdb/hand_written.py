@@ -27,18 +27,16 @@ INEXPRESSIBLE = {
     "tombstone": "a file source has no tombstones: they come by streams and deletes",
     "offset": "a file source has no stream offsets",
     "valid_to": "a file source has no valid-to column",
-    "keys": "a retrieval without entity rows takes no filter of keys",
 }
 
 
-def inexpressible(joins: Iterable[Join], keys: object = None) -> str:
+def inexpressible(joins: Iterable[Join]) -> str:
     """Why a case cannot be put into files; empty when it can."""
     facts = [fact for join in joins for fact in join.view.facts]
     found = {
         "tombstone": any(fact.payload is None for fact in facts),
         "offset": any(fact.offset for fact in facts),
         "valid_to": any(fact.valid_to is not None for fact in facts),
-        "keys": keys is not None,
     }
     return "; ".join(INEXPRESSIBLE[reason] for reason, there in found.items() if there)
 

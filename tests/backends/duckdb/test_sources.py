@@ -150,6 +150,15 @@ def test_every_column_may_be_renamed(ending: str, tmp_path: Path) -> None:
     repository.close()
 
 
+def test_two_columns_may_change_names(tmp_path: Path) -> None:
+    table = facts()
+    swapped = {"x": "driver", "driver": "x"}
+    write(table.rename_columns([swapped.get(name, name) for name in table.column_names]), tmp_path / "stats.parquet")
+    repository = opened(tmp_path, field_mapping=swapped)
+    assert training_set(repository).to_arrow()["x"].to_pylist() == ANSWER
+    repository.close()
+
+
 @pytest.mark.parametrize("renamed", ["time", "created"])
 def test_time_columns_may_be_named_as_the_mapping_names_them(renamed: str, tmp_path: Path) -> None:
     """The time fields of a source may be given under the names that `field_mapping` gives them."""

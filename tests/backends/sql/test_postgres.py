@@ -32,7 +32,7 @@ def programs() -> Path:
     if not folders:
         pytest.skip("PostgreSQL is not installed; apt-get install postgresql provides it")
     if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("psycopg is not installed; pip install 'psycopg[binary]' provides it")
+        pytest.skip("psycopg is not installed; pip install 'tiffin[postgres]' provides it")
     return folders[-1]
 
 

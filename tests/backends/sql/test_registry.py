@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tiffin.backends.sql.connection import registry_url
 from tiffin.backends.sql.registry import SqlRegistryStore
 from tiffin.backends.sql.tables import FORMAT_VERSION
 from tiffin.config import RegistryConfig
@@ -240,3 +241,8 @@ def test_a_missing_driver_is_named() -> None:
     with pytest.raises(BackendNotFoundError, match="driver") as caught:
         SqlRegistryStore.from_config(config, ".")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_postgresql_without_a_driver_means_psycopg(scheme: str) -> None:
+    assert registry_url(f"{scheme}://host/db", ".").drivername == "postgresql+psycopg"

@@ -21,7 +21,7 @@ from tiffin.definitions import (
     PushSource,
     RequestSource,
 )
-from tiffin.errors import DefinitionError, DefinitionTypeError, NotFoundError
+from tiffin.errors import DefinitionError, DefinitionTypeError, NotFoundError, UnsupportedError
 from tiffin.types import Array, Float32, Int64, String, ValueType
 
 SOURCE = FileSource(path="stats.parquet", timestamp_field="ts")
@@ -178,3 +178,16 @@ def test_the_older_name_of_the_time_column_is_accepted() -> None:
 )
 def test_the_format_comes_from_the_ending_unless_it_is_declared(path: str, file_format: Any, name: str) -> None:
     assert FileSource(path=path, file_format=file_format).format_name == name
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: FeatureService(name="s", features=["stats"], logging_config=object()),
+        lambda: FileSource(path="a", connection_ref=object()),
+    ],
+)
+def test_an_argument_that_is_not_supported_yet_is_refused_and_not_dropped(build: Callable[[], object]) -> None:
+    with pytest.raises(UnsupportedError, match="is not supported yet") as caught:
+        build()
+    assert "test_definitions.py" in caught.value.location

@@ -16,7 +16,7 @@ import pytest
 from backends.duckdb.small_views import FRAME, UTC_US, facts, opened, training_set, view_of, write
 from parity.repository import NOON, Repository, open_repository
 from tiffin.definitions import Entity, FeatureService, FeatureView, Field, FileSource
-from tiffin.errors import InputError, NotFoundError, StoreError
+from tiffin.errors import InputError, NotFoundError, RequestError, StoreError, TypeMismatchError
 from tiffin.operations.retrieve import retrieve
 from tiffin.time import to_us
 from tiffin.types import Array, Float64, Int64, ValueType
@@ -228,6 +228,25 @@ def test_facts_between_two_dates_are_the_rows(repository: Repository) -> None:
     assert table.schema.field("event_timestamp").type == UTC_US
     assert table.drop_columns(["event_timestamp"]).to_pylist() == [{"driver": 1, "x": 2}, {"driver": 2, "x": 3}]
     assert job.to_df()["x"].tolist() == [2, 3]
+
+
+def test_rows_made_of_facts_may_be_those_of_some_keys(repository: Repository) -> None:
+    days = {"start_date": "1970-01-01", "end_date": "1970-01-02"}
+    for keys in ({"driver": [2, 404]}, [{"driver": "2"}], pa.table({"driver": pa.array([2, None], pa.int32())})):
+        table = retrieve(repository, None, ["stats:x"], keys=keys, **days).to_arrow()
+        assert set(table["driver"].to_pylist()) == {2}
+    assert retrieve(repository, None, ["stats:x"], keys={"driver": []}, **days).to_arrow().num_rows == 0
+
+
+def test_wrong_keys_for_rows_made_of_facts_are_refused(repository: Repository) -> None:
+    with pytest.raises(InputError, match=r"(?s)'drivr' is no join key.*did you mean driver"):
+        retrieve(repository, None, ["stats:x"], keys={"drivr": [1]})
+    with pytest.raises(TypeMismatchError, match="driver"):
+        retrieve(repository, None, ["stats:x"], keys={"driver": [1.5]})
+    with pytest.raises(InputError, match="keys has no columns"):
+        retrieve(repository, None, ["stats:x"], keys=[])
+    with pytest.raises(RequestError, match="go without entity rows"):
+        retrieve(repository, FRAME, ["stats:x"], keys={"driver": [1]})
 
 
 def test_rows_made_of_facts_end_at_now_and_begin_a_ttl_before(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,14 @@ def test_default_of_another_type_is_refused(tmp_path: Path) -> None:
     repository = opened(tmp_path, view("stats", [Field(name="trips", dtype=Int64, default_value="many")]))
     with pytest.raises(TypeMismatchError, match="'many' of feature 'trips'"):
         read_online(repository, ["stats:trips"], rows(1))
+
+
+def test_plans_of_many_shapes_do_not_pile_up(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiffin.operations.online._MAX_PLANS", 3)
+    wanted = ["stats:trips", "stats:rating", "weather:sky", "route:trips"]
+    for shape in permutations(wanted):
+        read_online(repository, shape, [{"driver_id": 1, "city": "Oslo"}], full_feature_names=True)
+    assert len(repository.snapshot().plans) <= 3
 
 
 # --- Types -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.config import RepoConfig
 from tiffin.errors import BackendNotFoundError, ConfigError
 from tiffin.operations import loader
-from tiffin.operations.context import Context, PlanCache
+from tiffin.operations.context import Context
 
 
 def config(tmp_path: Path, **settings: object) -> RepoConfig:
@@ -63,11 +63,3 @@ def test_a_closed_context_opens_its_backends_again(tmp_path: Path) -> None:
     assert context.registry is not first
     assert context.snapshot().version == 0
     context.close()
-
-
-def test_remembered_plans_do_not_grow_without_end() -> None:
-    plans = PlanCache()
-    for number in range(2_500):
-        plans[number] = number
-    assert len(plans) <= 1_000
-    assert plans[2_499] == 2_499

@@ -109,15 +109,16 @@ class DuckDBEngine(OfflineEngine):
             self._check_unchanged(facts.relation, before)
             yield joined
 
-    def spine(self, plan: RangePlan) -> pa.Table:
+    def spine(self, plan: RangePlan, wanted: pa.Table | None = None) -> pa.Table:
         """The distinct keys and event times of the facts between two moments."""
         facts = self._facts(plan.view.facts, plan.view.keys)
+        among = _among(facts, plan.view.keys, wanted) if wanted is not None else ""
         keys = [f"{facts.key(key)} AS {quote(key.entity_column)}" for key in plan.view.keys]
         not_null = "".join(f" AND {facts.key(key)} IS NOT NULL" for key in plan.view.keys)
         bounds = f"{facts.event.bound('>=', plan.start_us)} AND {facts.event.bound('<=', plan.end_us)}"
         selected = ", ".join([*keys, f"make_timestamptz({facts.event.us}) AS event_timestamp"])
         return facts.read(
-            f"SELECT DISTINCT {selected} FROM {facts.relation.sql} f WHERE {bounds}{not_null} ORDER BY ALL"
+            f"SELECT DISTINCT {selected} FROM {facts.relation.sql} f {among} WHERE {bounds}{not_null} ORDER BY ALL"
         )
 
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
@@ -201,6 +202,14 @@ class DuckDBEngine(OfflineEngine):
                 location=relation.location,
                 hint="run it again; replace files by renaming, not by writing into them",
             )
+
+
+def _among(facts: Facts, keys: Sequence[KeyColumn], wanted: pa.Table) -> str:
+    """The join that keeps the facts whose key is among the wanted ones."""
+    facts.connection.register("tiffin_among", wanted)
+    named = {key.entity_column: facts.key(key) for key in keys}
+    matches = " AND ".join(f"{named[column]} = a.{quote(column)}" for column in wanted.column_names)
+    return f"SEMI JOIN tiffin_among a ON {matches}"
 
 
 def _texts(columns: FactColumns, keys: Sequence[KeyColumn]) -> set[str]:

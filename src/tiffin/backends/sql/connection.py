@@ -28,7 +28,9 @@ _HINTS = {
 
 
 def registry_url(path: str, base_path: str) -> URL:
-    """The database that a registry path means: a URL as it is, anything else is a SQLite file below ``base_path``.
+    """The database that a registry path means: a URL, or a SQLite file below ``base_path``.
+
+    PostgreSQL without the name of a driver means psycopg, which is the one that tiffin installs.
 
     Raises:
         ConfigError: it is no URL that SQLAlchemy understands, or a SQLite database in memory.
@@ -39,6 +41,8 @@ def registry_url(path: str, base_path: str) -> URL:
         url = make_url(path)
     except ArgumentError:
         raise ConfigError("the registry path is not a URL", hint=_URL_HINT) from None
+    if url.drivername in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() != "sqlite":
         return url
     if url.database in (None, "", ":memory:"):
@@ -66,7 +70,8 @@ def open_engine(url: URL, options: Mapping[str, Any]) -> Engine:
     except NoSuchModuleError:
         raise ConfigError(f"a registry cannot be kept at {url.drivername}://", hint=_URL_HINT) from None
     except ImportError as error:
-        hint = f"install the driver of {url.get_backend_name()}"
+        backend = url.get_backend_name()
+        hint = "pip install 'tiffin[postgres]'" if backend == "postgresql" else f"install the driver of {backend}"
         raise BackendNotFoundError(f"the registry's driver is not installed: {error}", hint=hint) from error
     event.listen(engine, "connect", _connect_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -218,9 +218,8 @@ class SqliteOnlineStore(OnlineStore):
         """The rows of many keys of many tables, in one statement where their number allows it."""
         try:
             connection = self._connection
-            if len(requests) == 1 or len(requests) > _TABLES_PER_READ:
-                return [self._read_table(connection, request.table, request.keys) for request in requests]
-            if max((len(request.keys) for request in requests), default=0) > _KEYS_PER_READ:
+            most = max([len(request.keys) for request in requests], default=0)
+            if len(requests) == 1 or len(requests) > _TABLES_PER_READ or most > _KEYS_PER_READ:
                 return [self._read_table(connection, request.table, request.keys) for request in requests]
             return self._read_tables(connection, requests)
         except sqlite3.Error as error:
@@ -239,7 +238,7 @@ class SqliteOnlineStore(OnlineStore):
         return list(map(rows.get, keys))
 
     def _read_tables(self, connection: sqlite3.Connection, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
-        shape = tuple((request.table, _width(len(request.keys))) for request in requests)
+        shape = tuple([(request.table, _width(len(request.keys))) for request in requests])
         sql = self._statements.get(shape)
         if sql is None:
             sql = self._statements[shape] = " UNION ALL ".join(
