@@ -11,11 +11,22 @@ if TYPE_CHECKING:
 
     from tiffin.config import RepoConfig
     from tiffin.contracts.registry import Commit, MaterializationRun, RegistryStore
-    from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
+    from tiffin.definitions import (
+        DataSource,
+        Definition,
+        Entity,
+        FeatureService,
+        FeatureView,
+        LabelView,
+        OnDemandFeatureView,
+        Project,
+        PushMode,
+    )
     from tiffin.online.pipeline import EntityRows
     from tiffin.online.response import OnlineResponse
     from tiffin.operations.materialize import MaterializationReport
     from tiffin.operations.online import OnlineWrite
+    from tiffin.operations.push import PushReport
     from tiffin.operations.retrieve import RetrievalJob
     from tiffin.planning.apply import ApplyPlan
     from tiffin.time import Clock
@@ -157,6 +168,18 @@ class FeatureStore:
 
         return list_feature_views(self.context, tags)
 
+    def list_on_demand_feature_views(self, *, tags: Mapping[str, str] | None = None) -> list[OnDemandFeatureView]:
+        """The on-demand feature views, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_on_demand_feature_views
+
+        return list_on_demand_feature_views(self.context, tags)
+
+    def list_label_views(self, *, tags: Mapping[str, str] | None = None) -> list[LabelView]:
+        """The label views, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_label_views
+
+        return list_label_views(self.context, tags)
+
     def list_data_sources(self, *, tags: Mapping[str, str] | None = None) -> list[DataSource]:
         """The data sources, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_data_sources
@@ -186,6 +209,18 @@ class FeatureStore:
         from tiffin.operations.catalog import get_feature_view
 
         return get_feature_view(self.context, name)
+
+    def get_on_demand_feature_view(self, name: str) -> OnDemandFeatureView:
+        """One on-demand feature view; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_on_demand_feature_view
+
+        return get_on_demand_feature_view(self.context, name)
+
+    def get_label_view(self, name: str) -> LabelView:
+        """One label view; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_label_view
+
+        return get_label_view(self.context, name)
 
     def get_data_source(self, name: str) -> DataSource:
         """One data source; raises ``NotFoundError`` with the nearest names."""
@@ -336,6 +371,58 @@ class FeatureStore:
         from tiffin.operations.online import read_online_async
 
         return await read_online_async(self.context, features, entity_rows, full_feature_names)
+
+    def push(
+        self,
+        push_source_name: str,
+        df: Any,
+        allow_registry_cache: bool = True,
+        to: PushMode | None = None,
+        transform_on_write: bool = True,
+    ) -> PushReport:
+        """Push facts to every view of a push source; all rows are checked before any is written (WR-5, WR-6).
+
+        Args:
+            push_source_name: the source.
+            df: a pandas or polars frame, an Arrow table or a list of dicts, with the columns of the source.
+            to: ``PushMode.ONLINE`` when left out, ``OFFLINE`` or ``ONLINE_AND_OFFLINE``; the history is appended to.
+            allow_registry_cache: accepted for compatibility.
+            transform_on_write: accepted for compatibility.
+
+        Raises:
+            NotFoundError: there is no such push source, or no view has it.
+            InputError: names the row and the column.
+        """
+        from tiffin.definitions import PushMode
+        from tiffin.operations.push import push
+
+        return push(self.context, push_source_name, df, PushMode.ONLINE if to is None else to)
+
+    async def push_async(
+        self, push_source_name: str, df: Any, allow_registry_cache: bool = True, to: PushMode | None = None
+    ) -> PushReport:
+        """Like ``push``, without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.push, push_source_name, df, allow_registry_cache, to)
+
+    def write_to_offline_store(
+        self, feature_view_name: str, df: Any, allow_registry_cache: bool = True, reorder_columns: bool = True
+    ) -> int:
+        """Append facts to the history of a view, and say how many; files that are there are not rewritten.
+
+        Args:
+            feature_view_name: the view.
+            df: as for ``push``.
+            allow_registry_cache: accepted for compatibility.
+            reorder_columns: accepted for compatibility; columns may come in any order.
+
+        Raises:
+            InputError: names the row and the column.
+        """
+        from tiffin.operations.push import write_to_offline_store
+
+        return write_to_offline_store(self.context, feature_view_name, df)
 
     def write_to_online_store(self, feature_view_name: str, df: Any) -> OnlineWrite:
         """Write facts straight into the online store; all rows are checked before any is written (WR-5, WR-6).

@@ -83,6 +83,8 @@ for _command in (
     online.get_online_features,
     objects.entities,
     objects.feature_views,
+    objects.on_demand_feature_views,
+    objects.label_views,
     objects.data_sources,
     objects.feature_services,
     objects.features,

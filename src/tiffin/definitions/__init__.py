@@ -1,15 +1,31 @@
 """What a user declares. Frozen values; no I/O."""
 
 from tiffin.definitions.base import Definition
+from tiffin.definitions.base_view import BaseFeatureView
 from tiffin.definitions.entity import Entity
-from tiffin.definitions.feature_service import FeatureService, ViewUse
+from tiffin.definitions.feature_service import FeatureService
 from tiffin.definitions.feature_view import FeatureView
 from tiffin.definitions.field import Field
+from tiffin.definitions.function import FunctionCode
+from tiffin.definitions.label_view import ConflictPolicy, LabelView
+from tiffin.definitions.logging import FileLoggingDestination, LoggingConfig
+from tiffin.definitions.on_demand import OnDemandFeatureView, on_demand_feature_view
 from tiffin.definitions.project import Project
 from tiffin.definitions.projection import Projection
-from tiffin.definitions.sources import CsvFormat, DataSource, FileSource, ParquetFormat, PushSource, RequestSource
+from tiffin.definitions.sources import (
+    CsvFormat,
+    DataSource,
+    FileSource,
+    ParquetFormat,
+    PushMode,
+    PushSource,
+    RequestSource,
+)
+from tiffin.definitions.view_use import ViewUse
 
 __all__ = [
+    "BaseFeatureView",
+    "ConflictPolicy",
     "CsvFormat",
     "DataSource",
     "Definition",
@@ -17,11 +33,18 @@ __all__ = [
     "FeatureService",
     "FeatureView",
     "Field",
+    "FileLoggingDestination",
     "FileSource",
+    "FunctionCode",
+    "LabelView",
+    "LoggingConfig",
+    "OnDemandFeatureView",
     "ParquetFormat",
     "Project",
     "Projection",
+    "PushMode",
     "PushSource",
     "RequestSource",
     "ViewUse",
+    "on_demand_feature_view",
 ]

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
+from tiffin.definitions.base_view import BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
 from tiffin.definitions.field import Field, check_fields
-from tiffin.definitions.projection import Projection
 from tiffin.definitions.sources import DataSource, PushSource
-from tiffin.errors import DefinitionTypeError, NotFoundError, nearest
+from tiffin.errors import DefinitionTypeError, nearest
 from tiffin.time import duration_us
 from tiffin.types import KEY_TYPES, FeatureType
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureView(Definition):
+class FeatureView(BaseFeatureView):
     """Features of one or several entities.
 
     Args:
@@ -59,7 +59,6 @@ class FeatureView(Definition):
     enable_validation: bool = False
     version: str = "latest"
     enabled: bool = True
-    projection: Projection = field(default_factory=Projection, repr=False)
 
     __hash__ = Definition.__hash__
 
@@ -117,11 +116,6 @@ class FeatureView(Definition):
         return tuple(item for item in self.schema or () if item.name not in keys)
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The names of the features, in schema order."""
-        return tuple(item.name for item in self.features)
-
-    @property
     def entity_columns(self) -> tuple[Field, ...]:
         """The fields of the schema that are join keys."""
         keys = self.join_keys
@@ -148,39 +142,6 @@ class FeatureView(Definition):
         """The source that facts are pushed to, if any."""
         return self.source if isinstance(self.source, PushSource) else None
 
-    @property
-    def name_to_use(self) -> str:
-        """The name in full feature names: the alias, else the name."""
-        return self.projection.alias or self.name
-
-    @property
-    def selected(self) -> tuple[Field, ...]:
-        """The features that the projection keeps, in its order."""
-        if self.projection.features is None:
-            return self.features
-        by_name = {item.name: item for item in self.features}
-        return tuple(by_name[name] for name in self.projection.features if name in by_name)
-
-    def feature(self, name: str) -> Field:
-        """One feature by name.
-
-        Raises:
-            NotFoundError: with the nearest names.
-        """
-        for item in self.features:
-            if item.name == name:
-                return item
-        raise NotFoundError(
-            f"{self.subject} has no feature {name!r}",
-            subject=self.subject,
-            location=self.location,
-            hint=nearest(name, self.feature_names),
-        )
-
-    def with_name(self, name: str) -> FeatureView:
-        """The same view under another name, so that it can be used twice in one request (PIT-11)."""
-        return replace(self, projection=replace(self.projection, alias=name))
-
     def with_join_key_map(self, join_key_map: Mapping[str, str]) -> FeatureView:
         """The same view with its keys read from other columns of the entity rows (PIT-11).
 
@@ -191,21 +152,6 @@ class FeatureView(Definition):
             if key not in self.join_keys:
                 raise self.error(f"{self.subject} has no join key {key!r}", hint=nearest(key, self.join_keys))
         return replace(self, projection=replace(self.projection, join_key_map=dict(join_key_map)))
-
-    def with_projection(self, projection: Projection) -> FeatureView:
-        """The same view, used in the given way."""
-        return replace(self, projection=projection)
-
-    def __getitem__(self, names: list[str]) -> FeatureView:
-        """The same view with some of its features: ``view[["a", "b"]]``."""
-        if not isinstance(names, list):
-            raise DefinitionTypeError(
-                f"{self.subject}[...] takes a list of feature names, not {names!r}", hint=f"write view[[{names!r}]]"
-            )
-        if self.schema is not None:
-            for name in names:
-                self.feature(name)
-        return replace(self, projection=replace(self.projection, features=tuple(names)))
 
     def to_spec(self) -> dict[str, Any]:
         """JSON-ready data; the source and the entities are named."""

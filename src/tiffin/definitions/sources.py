@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,6 +12,14 @@ from tiffin.definitions.field import Field, check_fields
 from tiffin.errors import DefinitionError, nearest
 
 _FORMATS = ("parquet", "csv")
+
+
+class PushMode(enum.Enum):
+    """Where pushed facts go."""
+
+    ONLINE = 1
+    OFFLINE = 2
+    ONLINE_AND_OFFLINE = 3
 
 
 @dataclass(frozen=True)

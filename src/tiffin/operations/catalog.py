@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
+from tiffin.definitions import (
+    DataSource,
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    LabelView,
+    OnDemandFeatureView,
+    Project,
+)
 from tiffin.errors import NotFoundError, nearest
 
 if TYPE_CHECKING:
@@ -23,6 +32,16 @@ def list_entities(ctx: Context, tags: Mapping[str, str] | None) -> list[Entity]:
 def list_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[FeatureView]:
     """The feature views, by name."""
     return _tagged(ctx.snapshot().views.values(), tags)
+
+
+def list_on_demand_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[OnDemandFeatureView]:
+    """The on-demand feature views, by name."""
+    return _tagged(ctx.snapshot().on_demand_views.values(), tags)
+
+
+def list_label_views(ctx: Context, tags: Mapping[str, str] | None) -> list[LabelView]:
+    """The label views, by name."""
+    return _tagged((view for view in ctx.snapshot().views.values() if isinstance(view, LabelView)), tags)
 
 
 def list_data_sources(ctx: Context, tags: Mapping[str, str] | None) -> list[DataSource]:
@@ -50,6 +69,19 @@ def get_entity(ctx: Context, name: str) -> Entity:
 def get_feature_view(ctx: Context, name: str) -> FeatureView:
     """One feature view."""
     return ctx.snapshot().view(name)
+
+
+def get_on_demand_feature_view(ctx: Context, name: str) -> OnDemandFeatureView:
+    """One on-demand feature view."""
+    return ctx.snapshot().on_demand_view(name)
+
+
+def get_label_view(ctx: Context, name: str) -> LabelView:
+    """One label view."""
+    found = ctx.snapshot().view(name)
+    if not isinstance(found, LabelView):
+        raise NotFoundError(f"{found.subject} is no label view", subject=found.subject, hint="use get_feature_view()")
+    return found
 
 
 def get_data_source(ctx: Context, name: str) -> DataSource:

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from tiffin.compat.finder import feast_means_tiffin
 from tiffin.definitions import (
     Definition,
     Entity,
     FeatureService,
     FeatureView,
     FileSource,
+    OnDemandFeatureView,
     Project,
     PushSource,
     RequestSource,
@@ -32,7 +34,7 @@ from tiffin.definitions import (
 from tiffin.errors import RepositoryError, TiffinError
 
 IGNORE_FILES = (".tiffinignore", ".feastignore")
-_COLLECTED = (Project, Entity, FileSource, PushSource, RequestSource, FeatureView, FeatureService)
+_COLLECTED = (Project, Entity, FileSource, PushSource, RequestSource, FeatureView, OnDemandFeatureView, FeatureService)
 
 #: ``sys.path`` and ``sys.modules`` belong to the whole process: one repository is loaded at a time.
 _LOCK = threading.Lock()
@@ -85,6 +87,17 @@ def load_repository(repo_path: str | Path) -> Repository:
             hint="a repository has one project",
         )
     return Repository(root, files, objects, projects[0] if projects else None)
+
+
+def import_file(file: Path, root: Path) -> ModuleType:
+    """Import one file of a repository, as ``load_repository`` does.
+
+    Raises:
+        RepositoryError: it cannot be imported; names file and line.
+    """
+    _, folders = _search(root)
+    with _LOCK, _importing_from(root, folders):
+        return _import(file, root)
 
 
 def _search(root: Path) -> tuple[tuple[Path, ...], frozenset[Path]]:
@@ -148,7 +161,8 @@ def _importing_from(root: Path, folders: frozenset[Path]) -> Iterator[None]:
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
-        yield
+        with feast_means_tiffin():
+            yield
     finally:
         sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(root))

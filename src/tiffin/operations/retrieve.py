@@ -8,16 +8,19 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tiffin.columns import single_chunk
+from tiffin.columns import numpy_values, single_chunk
 from tiffin.contracts.offline import OfflineEngine, ViewReport
 from tiffin.definitions import FeatureService
 from tiffin.errors import InputError, RequestError, StoreError, nearest
 from tiffin.online.defaults import default_column, fill_nulls
 from tiffin.online.keys import cast_key_column, key_arrow_type
 from tiffin.operations.entity_rows import EntityRows, to_table
+from tiffin.operations.functions import find_function
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
-from tiffin.planning.retrieval import RangePlan, RetrievalPlan, plan_retrieval
+from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
 from tiffin.time import DAY_US, to_us
+from tiffin.transforms.column import Column
+from tiffin.transforms.run import Function, compute
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiffin.operations.context import Context
+    from tiffin.types import FeatureType
 
 #: Entity rows that are joined at once when the answer is read in batches.
 _BATCH_ROWS = 1_000_000
@@ -64,9 +68,17 @@ class RetrievalJob:
         PIT-1 to PIT-12: N entity rows in, N rows out, in the same order, with the features behind their columns.
     """
 
-    def __init__(self, engine: OfflineEngine, plan: RetrievalPlan, rows: EntityRows, full_feature_names: bool) -> None:
+    def __init__(
+        self,
+        engine: OfflineEngine,
+        plan: RetrievalPlan,
+        functions: Sequence[Function],
+        rows: EntityRows,
+        full_feature_names: bool,
+    ) -> None:
         self._engine = engine
         self._plan = plan
+        self._functions = functions
         self._rows = rows
         self.full_feature_names = full_feature_names
 
@@ -76,7 +88,7 @@ class RetrievalJob:
 
     @cached_property
     def _joined(self) -> tuple[pa.Table, RetrievalReport]:
-        return _join(self._engine, self._plan, self._spine)
+        return _join(self._engine, self._plan, self._functions, self._rows, self._spine)
 
     @property
     def report(self) -> RetrievalReport:
@@ -86,7 +98,7 @@ class RetrievalJob:
     @property
     def feature_names(self) -> list[str]:
         """The feature columns of the answer, in order."""
-        return [name for _, _, name in self._plan.columns]
+        return [column.name for column in self._plan.columns]
 
     def to_arrow(self) -> pa.Table:
         """Entity columns and features as an Arrow table."""
@@ -124,8 +136,9 @@ class RetrievalJob:
     def to_arrow_batches(self, batch_rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """The answer in pieces, one in memory at a time; the pieces do not depend on one another (PIT-5)."""
         for start in range(0, max(1, self._rows.table.num_rows), batch_rows):
-            features, _ = _join(self._engine, self._plan, self._spine.slice(start, batch_rows))
-            table = self._rows.table.slice(start, batch_rows)
+            rows, spine = self._rows.slice(start, batch_rows), self._spine.slice(start, batch_rows)
+            features, _ = _join(self._engine, self._plan, self._functions, rows, spine)
+            table = rows.table
             for name, column in zip(features.column_names, features.columns, strict=True):
                 table = table.append_column(name, column)
             yield from table.to_batches()
@@ -185,6 +198,7 @@ def retrieve(
         RequestError: the request contradicts itself.
         NotFoundError: a view or feature does not exist.
         InputError: the entity rows are wrong.
+        FunctionError: the function of an on-demand view is not found, or another one than was applied.
     """
     selection = resolve_features(ctx.snapshot(), features, full_feature_names=full_feature_names)
     plan = plan_retrieval(ctx.snapshot(), selection, only_known=ctx.only_known)
@@ -198,13 +212,16 @@ def retrieve(
     else:
         rows = EntityRows.from_any(entity_df)
     _check_rows(selection, plan, rows)
-    return RetrievalJob(ctx.offline, plan, rows, full_feature_names)
+    functions = [find_function(ctx, computed.view) for computed in plan.computed]
+    return RetrievalJob(ctx.offline, plan, functions, rows, full_feature_names)
 
 
 def _check_rows(selection: Selection, plan: RetrievalPlan, rows: EntityRows) -> None:
     """What can be refused before anything runs: collisions and missing keys (PIT-9)."""
     check_entity_collisions(selection, rows.table.column_names)
     rows.check_keys(plan.keys)
+    for view in plan.computed:
+        rows.check_request(view)
 
 
 def _range_rows(
@@ -253,29 +270,61 @@ def _wanted_keys(plan: RetrievalPlan, keys: pa.Table) -> pa.Table:
     return pa.table({n: cast_key_column(single_chunk(keys[n]), plan.keys[n], n) for n in keys.column_names})
 
 
-def _join(engine: OfflineEngine, plan: RetrievalPlan, spine: pa.Table) -> tuple[pa.Table, RetrievalReport]:
+def _join(
+    engine: OfflineEngine, plan: RetrievalPlan, functions: Sequence[Function], rows: EntityRows, spine: pa.Table
+) -> tuple[pa.Table, RetrievalReport]:
     """Run the plan; the features of all views in request order, nulls replaced by defaults (ONL-5)."""
     import pyarrow as pa
 
-    columns: dict[str, Any] = {}
+    views: list[list[Any]] = []
     reports = []
-    for index, joined in enumerate(engine.join(plan, spine)):
+    for view, joined in zip(plan.views, engine.join(plan, spine), strict=True):
         reports.append(joined.report)
         if joined.features.num_rows != spine.num_rows:
             raise StoreError(
                 f"view {joined.report.view}: {joined.features.num_rows} rows came back for {spine.num_rows} entity "
                 "rows; this breaks PIT-1 and nothing is returned"
             )
-        for view, feature, name in plan.columns:
-            if view == index:
-                wanted = plan.views[view].features[feature]
-                column = joined.features[wanted.name]
-                if wanted.default is not None:
-                    default = default_column(wanted.default, wanted.dtype, wanted.name)
-                    column = fill_nulls(single_chunk(column), default)
-                columns[name] = column
-    names = [name for _, _, name in plan.columns]
-    return pa.table({name: columns[name] for name in names}), RetrievalReport(tuple(reports))
+        views.append([_with_default(joined.features[f.name], f.dtype, f.default, f.name) for f in view.features])
+    computed: list[list[Any]] = []
+    if plan.computed:
+        computed = _compute(plan, functions, views, rows, spine)
+    table = {c.name: (computed if c.computed else views)[c.view][c.feature] for c in plan.columns}
+    return pa.table(table), RetrievalReport(tuple(reports))
+
+
+def _compute(
+    plan: RetrievalPlan,
+    functions: Sequence[Function],
+    views: Sequence[Sequence[Any]],
+    rows: EntityRows,
+    spine: pa.Table,
+) -> list[list[Any]]:
+    """The features of the on-demand views, for the time of each row (ODF-3)."""
+    count = spine.num_rows
+    now_us = numpy_values(spine[TIME_COLUMN]).tolist()
+    request = {name: rows.request_column(name, dtype) for name, dtype in plan.request_columns.items()}
+    found: list[list[Any]] = []
+    for view, function in zip(plan.computed, functions, strict=True):
+        inputs = []
+        for item in view.inputs:
+            if item.place is None:
+                arrow = spine[item.column] if item.is_key else request[item.column]
+            else:
+                arrow = (found if item.computed else views)[item.place[0]][item.place[1]]
+            inputs.append(Column(item.dtype, arrow=arrow))
+        columns = compute(view, function, inputs, now_us, count)
+        found.append(
+            [
+                _with_default(column.arrow(), field.dtype, field.default_value, field.name)
+                for column, field in zip(columns, view.features, strict=True)
+            ]
+        )
+    return found
+
+
+def _with_default(column: Any, dtype: FeatureType, default: Any, name: str) -> Any:
+    return column if default is None else fill_nulls(single_chunk(column), default_column(default, dtype, name))
 
 
 def _pandas_type(arrow: Any) -> Any:

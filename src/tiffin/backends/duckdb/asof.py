@@ -14,13 +14,13 @@ import numpy as np
 from tiffin.backends.duckdb.relation import Relation, TimeColumn, first_line
 from tiffin.backends.duckdb.slots import BoolArray, IndexArray, Int64Array, SlotFacts
 from tiffin.backends.duckdb.spine import KeyedSpine
-from tiffin.columns import arrow_column, nullable_column, numpy_values, single_chunk, valid_mask
+from tiffin.columns import arrow_column, map_of_struct, nullable_column, numpy_values, single_chunk, valid_mask
 from tiffin.contracts.offline import JoinedView, ViewReport
 from tiffin.errors import SourceError
 from tiffin.online.rows import payload_bytes
 from tiffin.planning.retrieval import FactColumns, FeatureColumn, KeyColumn, ViewJoin
 from tiffin.time import MAX_US, MIN_US
-from tiffin.types import UnixTimestamp, arrow_type
+from tiffin.types import Map, UnixTimestamp, arrow_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -351,6 +351,8 @@ def cast_feature(column: Any, feature: FeatureColumn, facts: Facts) -> Any:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     try:
+        if feature.dtype is Map and pa.types.is_struct(column.type):
+            return map_of_struct(single_chunk(column))
         return column.cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SourceError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 
+from tiffin.backends.duckdb.append import append_rows
 from tiffin.backends.duckdb.asof import AsofJoin, Facts
 from tiffin.backends.duckdb.config import DuckDBOptions
 from tiffin.backends.duckdb.load import newest_facts
@@ -124,6 +125,10 @@ class DuckDBEngine(OfflineEngine):
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
         """The newest facts per key, in batches."""
         return newest_facts(self._facts(plan.facts, plan.keys), plan)
+
+    def append(self, source: DataSource, rows: pa.Table) -> None:
+        """Append rows as a Parquet file of their own, beside the source's file or in its folder."""
+        append_rows(source, rows, self._base_path)
 
     def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
         """The plan as one query over a table ``entity_df``, for DuckDB."""

@@ -14,7 +14,16 @@ from tiffin.errors import NotFoundError, RequestError, nearest
 from tiffin.time import format_duration
 
 if TYPE_CHECKING:
-    from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Field, Project
+    from tiffin.definitions import (
+        DataSource,
+        Definition,
+        Entity,
+        FeatureService,
+        FeatureView,
+        Field,
+        OnDemandFeatureView,
+        Project,
+    )
     from tiffin.store import FeatureStore
 
 
@@ -110,6 +119,12 @@ def _view_row(view: FeatureView) -> Sequence[Any]:
     return [view.name, names, len(view.features), format_duration(view.ttl), view.online, source]
 
 
+def _on_demand_row(view: OnDemandFeatureView) -> Sequence[Any]:
+    sources = [use.name for use in view.uses] + [source.name for source in view.request_sources]
+    function = view.function
+    return [view.name, sources, len(view.features), view.mode, f"{function.module}:{function.name}" if function else ""]
+
+
 def _source_row(source: DataSource) -> Sequence[Any]:
     path = getattr(source, "path", "")
     return [source.name, type(source).__name__, path, source.timestamp_field, source.created_timestamp_column]
@@ -142,6 +157,22 @@ feature_views = _object_group(
     _view_row,
     lambda store, tags: store.list_feature_views(tags=tags),
     lambda store, name: store.get_feature_view(name),
+)
+on_demand_feature_views = _object_group(
+    "on-demand-feature-views",
+    "on-demand feature views",
+    ["NAME", "COMPUTES FROM", "FEATURES", "MODE", "FUNCTION"],
+    _on_demand_row,
+    lambda store, tags: store.list_on_demand_feature_views(tags=tags),
+    lambda store, name: store.get_on_demand_feature_view(name),
+)
+label_views = _object_group(
+    "label-views",
+    "label views",
+    ["NAME", "ENTITIES", "FEATURES", "TTL", "ONLINE", "SOURCE"],
+    _view_row,
+    lambda store, tags: store.list_label_views(tags=tags),
+    lambda store, name: store.get_label_view(name),
 )
 data_sources = _object_group(
     "data-sources",
