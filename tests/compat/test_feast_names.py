@@ -77,7 +77,9 @@ def test_a_script_gets_its_arguments(tmp_path: Path) -> None:
 
 
 def test_a_repository_is_loaded_with_feast_as_its_import_name(tmp_path: Path) -> None:
-    (tmp_path / "features.py").write_text("from feast import Entity\nfrom feast.types import Int64\n\ne = Entity(name='e')")
+    (tmp_path / "features.py").write_text(
+        "from feast import Entity\nfrom feast.types import Int64\n\ne = Entity(name='e')"
+    )
     assert [item.name for item in load_repository(tmp_path).objects] == ["e"]
     assert not [name for name in sys.modules if name.partition(".")[0] == "feast"]
 
@@ -91,7 +93,9 @@ def test_modules_of_a_real_feast_are_there_again_afterwards(tmp_path: Path, monk
 
 
 def test_what_is_not_supported_is_refused_at_use_with_its_name(tmp_path: Path) -> None:
-    (tmp_path / "features.py").write_text("from feast import FeatureViw, KafkaSource\n\nclass A(KafkaSource):\n    pass\n")
+    (tmp_path / "features.py").write_text(
+        "from feast import FeatureViw, KafkaSource\n\nclass A(KafkaSource):\n    pass\n"
+    )
     with pytest.raises(UnsupportedError, match=r"feast\.KafkaSource is not supported yet"):
         load_repository(tmp_path)
     (tmp_path / "features.py").write_text("from feast import FeatureViw\n\nFeatureViw(name='v')\n")

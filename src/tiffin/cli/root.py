@@ -89,6 +89,7 @@ for _command in (
     objects.feature_services,
     objects.features,
     objects.projects,
+    about.run,
     about.configuration,
     about.completion,
     about.version,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,9 @@ def both(store: FeatureStore, features: list[str], **options: Any) -> list[list[
     found = [offline[name].to_pylist() for name in names]
     assert [answer.to_dict()[name] for name in names] == found
     assert [answer.to_arrow()[name].to_pylist() for name in names] == found
-    assert [answer.to_arrow().schema.field(name).type for name in names] == [offline.schema.field(n).type for n in names]
+    assert [answer.to_arrow().schema.field(name).type for name in names] == [
+        offline.schema.field(n).type for n in names
+    ]
     one_by_one = [store.get_online_features(features, [row], **options).to_dict() for row in rows()]
     assert [[each[name][0] for each in one_by_one] for name in names] == found
     return found

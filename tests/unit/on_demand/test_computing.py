@@ -250,8 +250,8 @@ def test_a_missing_or_wrong_request_value_is_named(tmp_path: Path) -> None:
         store.get_online_features(["made:out"], [{"driver_id": 1}])
     with pytest.raises(InputError, match="have no column 'amount', which on-demand feature view made computes from"):
         store.get_historical_features(frame().drop_columns(["amount"]), ["made:out"])
+    answer = store.get_online_features(["made:out"], {"driver_id": [1, 2], "amount": [1, "x"]})
     with pytest.raises(TypeMismatchError, match="entity row 1: 'x' in column 'amount' is no Int64"):
-        answer = store.get_online_features(["made:out"], {"driver_id": [1, 2], "amount": [1, "x"]})
         answer.to_dict()
     wrong = frame().set_column(1, "amount", pa.array([0.5, 1.5, 2.5]))
     with pytest.raises(TypeMismatchError, match="amount"):

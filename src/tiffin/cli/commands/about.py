@@ -1,4 +1,4 @@
-"""``tiffin version``, ``tiffin configuration`` and ``tiffin completion``."""
+"""``tiffin version``, ``tiffin configuration``, ``tiffin completion`` and ``tiffin run``."""
 
 from __future__ import annotations
 
@@ -67,3 +67,16 @@ def completion(ctx: click.Context, shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     click.echo(found(ctx.find_root().command, {}, "tiffin", "_TIFFIN_COMPLETE").source())
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(script: str, arguments: tuple[str, ...]) -> None:
+    """Run a script that was written for Feast.
+
+    In it, `import feast` means tiffin.
+    """
+    from tiffin.compat.__main__ import run_script
+
+    run_script(script, list(arguments))

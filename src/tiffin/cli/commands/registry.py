@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -98,10 +99,10 @@ def rollback(invocation: Invocation, version: int, as_json: bool) -> None:
 def teardown(invocation: Invocation, yes: bool, as_json: bool) -> None:
     """Remove the online tables and the definitions.
 
-    Only those of this project; sources stay as they are.
+    Only those of this project; sources stay as they are. On a terminal it asks first.
     """
     with invocation.store() as store:
-        if not yes:
+        if not yes and is_terminal():
             if as_json:
                 raise RequestError("teardown asks first, which it cannot with --json", hint="add --yes")
             question = f"Remove the online tables and the definitions of project {store.project}?"
@@ -112,6 +113,11 @@ def teardown(invocation: Invocation, yes: bool, as_json: bool) -> None:
         print_json({"project": project, "removed": True})
     else:
         say(f"Deleted project {project}: its online tables and its definitions", fg="red")
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
 
 
 def _plan_repository(store: FeatureStore) -> ApplyPlan:
