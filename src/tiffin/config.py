@@ -198,6 +198,9 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         hint = f"run `tiffin init` to make a repository, or go to the folder that has {file.name}"
+        below = sorted(found.parent.name for found in file.parent.glob(f"*/{file.name}"))
+        if below:
+            hint = f"there is one in {below[0]}/: go there, or pass -c {below[0]} or repo_path={below[0]!r}"
         raise ConfigError(f"there is no {file.name} in {file.parent.resolve()}", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error

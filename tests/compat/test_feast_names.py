@@ -94,9 +94,9 @@ def test_modules_of_a_real_feast_are_there_again_afterwards(tmp_path: Path, monk
 
 def test_what_is_not_supported_is_refused_at_use_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "features.py").write_text(
-        "from feast import FeatureViw, KafkaSource\n\nclass A(KafkaSource):\n    pass\n"
+        "from feast import FeatureViw, SparkSource\n\nclass A(SparkSource):\n    pass\n"
     )
-    with pytest.raises(UnsupportedError, match=r"feast\.KafkaSource is not supported yet"):
+    with pytest.raises(UnsupportedError, match=r"feast\.SparkSource is not supported yet"):
         load_repository(tmp_path)
     (tmp_path / "features.py").write_text("from feast import FeatureViw\n\nFeatureViw(name='v')\n")
     with pytest.raises(UnsupportedError, match=r"(?s)FeatureViw is not supported yet.*did you mean FeatureView"):

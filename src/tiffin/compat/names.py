@@ -10,6 +10,7 @@ _ERRORS = "tiffin.errors"
 SAME_NAME = {
     **dict.fromkeys(
         (
+            "AvroFormat",
             "BaseFeatureView",
             "ConflictPolicy",
             "DataSource",
@@ -19,11 +20,15 @@ SAME_NAME = {
             "Field",
             "FileLoggingDestination",
             "FileSource",
+            "JsonFormat",
+            "KafkaSource",
+            "KinesisSource",
             "LabelView",
             "LoggingConfig",
             "OnDemandFeatureView",
             "ParquetFormat",
             "Project",
+            "ProtoFormat",
             "PushMode",
             "PushSource",
             "RequestSource",

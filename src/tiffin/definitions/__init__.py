@@ -20,10 +20,13 @@ from tiffin.definitions.sources import (
     PushMode,
     PushSource,
     RequestSource,
+    StreamSource,
 )
+from tiffin.definitions.streams import AvroFormat, JsonFormat, KafkaSource, KinesisSource, ProtoFormat
 from tiffin.definitions.view_use import ViewUse
 
 __all__ = [
+    "AvroFormat",
     "BaseFeatureView",
     "ConflictPolicy",
     "CsvFormat",
@@ -36,15 +39,20 @@ __all__ = [
     "FileLoggingDestination",
     "FileSource",
     "FunctionCode",
+    "JsonFormat",
+    "KafkaSource",
+    "KinesisSource",
     "LabelView",
     "LoggingConfig",
     "OnDemandFeatureView",
     "ParquetFormat",
     "Project",
     "Projection",
+    "ProtoFormat",
     "PushMode",
     "PushSource",
     "RequestSource",
+    "StreamSource",
     "ViewUse",
     "on_demand_feature_view",
 ]

@@ -11,7 +11,7 @@ from tiffin.definitions.base import Definition
 from tiffin.definitions.base_view import BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
 from tiffin.definitions.field import Field, check_fields
-from tiffin.definitions.sources import DataSource, PushSource
+from tiffin.definitions.sources import DataSource, StreamSource
 from tiffin.errors import DefinitionTypeError, nearest
 from tiffin.time import duration_us
 from tiffin.types import KEY_TYPES, FeatureType
@@ -135,12 +135,12 @@ class FeatureView(BaseFeatureView):
     @property
     def batch_source(self) -> DataSource | None:
         """Where history is read from; ``None`` when facts are only pushed."""
-        return self.source.batch_source if isinstance(self.source, PushSource) else self.source
+        return self.source.batch_source if isinstance(self.source, StreamSource) else self.source
 
     @property
     def stream_source(self) -> DataSource | None:
         """The source that facts are pushed to, if any."""
-        return self.source if isinstance(self.source, PushSource) else None
+        return self.source if isinstance(self.source, StreamSource) else None
 
     def with_join_key_map(self, join_key_map: Mapping[str, str]) -> FeatureView:
         """The same view with its keys read from other columns of the entity rows (PIT-11).

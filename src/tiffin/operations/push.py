@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tiffin.columns import single_chunk, valid_mask
-from tiffin.definitions import DataSource, FeatureView, PushMode, PushSource
+from tiffin.definitions import DataSource, FeatureView, PushMode, StreamSource
 from tiffin.errors import InputError, NotFoundError, RequestError, TypeMismatchError, nearest
 from tiffin.operations.facts import checked_facts
 from tiffin.operations.frames import facts_table
@@ -50,7 +50,7 @@ def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushRepo
         StoreError: a store fails; pushing again converges.
     """
     snapshot = ctx.snapshot()
-    sources = [name for name, source in snapshot.sources.items() if isinstance(source, PushSource)]
+    sources = [name for name, source in snapshot.sources.items() if isinstance(source, StreamSource)]
     views = [
         view for view in snapshot.views.values() if view.stream_source and view.stream_source.name == push_source_name
     ]
@@ -89,7 +89,7 @@ def _append(ctx: Context, views: list[FeatureView], df: Any) -> int:
             f"{views[0].subject} has no history to append to",
             subject=views[0].subject,
             location=views[0].location,
-            hint="give its PushSource a batch_source",
+            hint="give its source a batch_source",
         )
     table = facts_table(views[0], df)
     for view in views:

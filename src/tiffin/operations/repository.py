@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import threading
 import traceback
@@ -20,21 +21,11 @@ from pathlib import Path
 from types import ModuleType
 
 from tiffin.compat.finder import feast_means_tiffin
-from tiffin.definitions import (
-    Definition,
-    Entity,
-    FeatureService,
-    FeatureView,
-    FileSource,
-    OnDemandFeatureView,
-    Project,
-    PushSource,
-    RequestSource,
-)
+from tiffin.definitions import BaseFeatureView, DataSource, Definition, Entity, FeatureService, Project
 from tiffin.errors import RepositoryError, TiffinError
 
 IGNORE_FILES = (".tiffinignore", ".feastignore")
-_COLLECTED = (Project, Entity, FileSource, PushSource, RequestSource, FeatureView, OnDemandFeatureView, FeatureService)
+_COLLECTED = (Project, Entity, DataSource, BaseFeatureView, FeatureService)
 
 #: ``sys.path`` and ``sys.modules`` belong to the whole process: one repository is loaded at a time.
 _LOCK = threading.Lock()
@@ -199,8 +190,19 @@ def _import(file: Path, root: Path) -> ModuleType:
             f"{_shown(file)} cannot be imported: {type(error).__name__}: {error}",
             subject=f"file {_shown(file)}",
             location=_place(error, file, root),
-            hint="correct the file, or list it in .tiffinignore",
+            hint=_missing_import(error, root) or "correct the file, or list it in .tiffinignore",
         ) from error
+
+
+def _missing_import(error: BaseException, root: Path) -> str:
+    """The import that would bring a name that is not defined; empty where no file of the repository has it."""
+    if not isinstance(error, NameError) or not error.name:
+        return ""
+    for file in _search(root)[0]:
+        if re.search(rf"^{re.escape(error.name)} *[:=]", file.read_text(encoding="utf-8", errors="replace"), re.M):
+            module = ".".join(file.relative_to(root).with_suffix("").parts)
+            return f"add: from {module} import {error.name}"
+    return ""
 
 
 def _import_alone(file: Path) -> ModuleType:

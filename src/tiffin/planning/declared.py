@@ -17,8 +17,8 @@ from tiffin.definitions import (
     LabelView,
     OnDemandFeatureView,
     Project,
-    PushSource,
     RequestSource,
+    StreamSource,
 )
 from tiffin.errors import DefinitionError, DefinitionTypeError
 from tiffin.registry.snapshot import Entry, Snapshot
@@ -29,7 +29,7 @@ Declared = dict[Key, Definition]
 #: The kind of a reference to a view whose kind only the snapshot knows.
 VIEW = "view"
 
-_SOURCES = (FileSource, PushSource, RequestSource)
+_SOURCES = (FileSource, StreamSource, RequestSource)
 _ALLOWED = (Project, Entity, FeatureView, OnDemandFeatureView, FeatureService, *_SOURCES)
 #: Arguments that are words for people; a change of them shows in the plan and touches no data.
 WORDS = frozenset({"location", "description", "tags", "owner"})
@@ -99,7 +99,7 @@ def affected_views(current: Snapshot, declared: Declared) -> Declared:
     entities = dict(current.entities)
     entities.update({name: item for (_, name), item in declared.items() if isinstance(item, Entity)})
     for name, source in sources.items():
-        if isinstance(source, PushSource) and source.batch_source is not None:
+        if isinstance(source, StreamSource) and source.batch_source is not None:
             batch = sources[source.batch_source.name]
             if batch is not source.batch_source:
                 sources[name] = replace(source, batch_source=batch)
@@ -146,7 +146,7 @@ def _parts(item: object) -> Iterator[Definition]:
         for source in item.sources or ():
             if isinstance(source, Definition):
                 yield from _parts(source)
-    if isinstance(item, PushSource) and item.batch_source is not None:
+    if isinstance(item, StreamSource) and item.batch_source is not None:
         yield from _parts(item.batch_source)
     yield item
 

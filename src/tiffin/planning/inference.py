@@ -18,7 +18,7 @@ from tiffin.definitions import (
     FeatureView,
     Field,
     OnDemandFeatureView,
-    PushSource,
+    StreamSource,
 )
 from tiffin.definitions.on_demand import NOW
 from tiffin.errors import DefinitionError, DefinitionTypeError, SourceError, UnsupportedError, nearest
@@ -61,10 +61,10 @@ def resolve(declared: Declared, current: Snapshot, schemas: Schemas) -> Declared
         if isinstance(definition, DataSource) and definition.name in schemas:
             resolved[key] = _resolve_source(definition, schemas[definition.name])
     for key, definition in declared.items():
-        if isinstance(definition, PushSource) and definition.batch_source is not None:
+        if isinstance(definition, StreamSource) and definition.batch_source is not None:
             batch = resolved["data source", definition.batch_source.name]
             assert isinstance(batch, DataSource)
-            resolved[key] = _resolve_push(definition, batch)
+            resolved[key] = _resolve_stream(definition, batch)
     columns = {view.name: _Columns.of(view, resolved, schemas) for view in _of(declared, FeatureView)}
     for key, definition in declared.items():
         if isinstance(definition, Entity):
@@ -154,7 +154,7 @@ def _find_timestamp(source: DataSource, columns: Mapping[str, pa.DataType]) -> s
     )
 
 
-def _resolve_push(source: PushSource, batch: DataSource) -> PushSource:
+def _resolve_stream(source: StreamSource, batch: DataSource) -> StreamSource:
     """Rows that are pushed have the columns of the history, so its time columns hold for both."""
     return replace(
         source,

@@ -144,7 +144,7 @@ def fact_columns(selected: SelectedView) -> FactColumns:
             f"{view.subject} has no history: its source is pushed and has no batch_source",
             subject=view.subject,
             location=view.location,
-            hint="give the PushSource a batch_source",
+            hint="give its source a batch_source",
         )
     payload = tuple(
         FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in view.features

@@ -20,7 +20,7 @@ from tiffin.definitions import (
     OnDemandFeatureView,
     Project,
 )
-from tiffin.definitions.sources import source_from_spec
+from tiffin.definitions.source_types import source_from_spec
 from tiffin.errors import NotFoundError, nearest
 
 #: Kinds in the order in which they are built: each names only earlier ones.
