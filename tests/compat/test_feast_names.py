@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.compat.names import OTHER_NAME, SAME_NAME, target_of
+import tiffin
+from tiffin.compat.finder import Missing
+from tiffin.compat.names import LATER, OTHER_NAME, SAME_NAME, target_of
 from tiffin.errors import RepositoryError, UnsupportedError
 from tiffin.operations.repository import load_repository
 
@@ -104,6 +106,30 @@ def test_what_is_not_supported_is_refused_at_use_with_its_name(tmp_path: Path) -
     (tmp_path / "features.py").write_text("import feast\n\nfeast()\n")
     with pytest.raises(RepositoryError, match="cannot be called"):
         load_repository(tmp_path)
+
+
+EXPORTED = """
+Aggregation BatchFeatureView copy_demo_notebooks DataFrameEngine Entity KafkaSource KinesisSource FeastDataFrame Feature
+Field FeatureService FeatureStore FeatureView FeatureViewState LabelView ConflictPolicy OnDemandFeatureView RepoConfig
+StreamFeatureView ValueType BigQuerySource FileSource RedshiftSource SnowflakeSource PushSource RequestSource
+AthenaSource OracleSource ChrononSource Project FeastVectorStore DocEmbedder SchemaTransformFn BaseChunker TextChunker
+ChunkingConfig BaseEmbedder MultiModalEmbedder EmbeddingConfig EmbeddingProvider SentenceTransformersEmbeddingProvider
+get_embedding_provider FilterTranslator
+"""
+
+
+@pytest.mark.parametrize("name", EXPORTED.split())
+def test_everything_that_feast_exports_can_be_imported_from_tiffin(name: str) -> None:
+    found = getattr(tiffin, name)
+    assert (name in LATER) == isinstance(found, Missing)
+    if name in LATER:
+        with pytest.raises(UnsupportedError, match=rf"tiffin\.{name} is not supported yet"):
+            found(name="x")
+
+
+def test_a_name_that_nobody_has_is_no_attribute() -> None:
+    with pytest.raises(AttributeError):
+        _ = tiffin.FeatureViw  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", sorted({*SAME_NAME, *OTHER_NAME}))

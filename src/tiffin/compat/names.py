@@ -79,6 +79,24 @@ OTHER_NAME = {
     "RequestDataNotFoundInEntityRowsException": f"{_ERRORS}:InputError",
 }
 
+#: What Feast's package exports and tiffin does not have yet.
+LATER = frozenset(
+    (
+        *("Aggregation", "AthenaSource", "BaseChunker", "BaseEmbedder", "BatchFeatureView", "BigQuerySource"),
+        *("ChrononSource", "ChunkingConfig", "DataFrameEngine", "DocEmbedder", "EmbeddingConfig", "EmbeddingProvider"),
+        *(
+            "FeastDataFrame",
+            "FeastVectorStore",
+            "Feature",
+            "FeatureViewState",
+            "FilterTranslator",
+            "MultiModalEmbedder",
+        ),
+        *("OracleSource", "RedshiftSource", "SchemaTransformFn", "SentenceTransformersEmbeddingProvider"),
+        *("SnowflakeSource", "StreamFeatureView", "TextChunker", "copy_demo_notebooks", "get_embedding_provider"),
+    )
+)
+
 #: Modules that are also called like the decorator that they have; they can be called like it.
 DECORATORS = frozenset({"batch_feature_view", "on_demand_feature_view", "stream_feature_view"})
 

@@ -12,7 +12,7 @@ from tiffin.definitions.base_view import BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
 from tiffin.definitions.field import Field, check_fields
 from tiffin.definitions.sources import DataSource, StreamSource
-from tiffin.errors import DefinitionTypeError, nearest
+from tiffin.errors import DefinitionTypeError, UnsupportedError, nearest
 from tiffin.time import duration_us
 from tiffin.types import KEY_TYPES, FeatureType
 
@@ -22,7 +22,8 @@ class FeatureView(BaseFeatureView):
     """Features of one or several entities.
 
     Args:
-        source: where the facts come from; a ``PushSource`` when they are pushed.
+        source: where the facts come from; a ``PushSource`` when they are pushed; another view for some of its facts'
+            columns under another ttl, other types or other keys.
         schema: the features, and the join keys whose type is to be declared; read from the source at ``apply`` when
             left out.
         entities: what the features describe; none for features that depend on time alone.
@@ -30,6 +31,7 @@ class FeatureView(BaseFeatureView):
         online: whether ``materialize`` loads it.
         offline: whether pushed facts are also kept offline.
         sink_source, mode, org, enable_validation, version, enabled: as in Feast.
+        source_view: the name of the view that stands in the place of the source; found by itself.
 
     Raises:
         DefinitionError: with the file and line of the declaration.
@@ -59,6 +61,7 @@ class FeatureView(BaseFeatureView):
     enable_validation: bool = False
     version: str = "latest"
     enabled: bool = True
+    source_view: str = ""
 
     __hash__ = Definition.__hash__
 
@@ -66,6 +69,8 @@ class FeatureView(BaseFeatureView):
         super().__post_init__()
         self._set("entities", check_entities(self, self.entities))
         self._set("ttl", self._duration("ttl", self.ttl))
+        self._set("derived_from", ())
+        self._derive()
         if self.source is None:
             raise self.error(f"{self.subject} has no source", hint="pass source=FileSource(path=...)")
         self.check_type("source", self.source, DataSource)
@@ -74,6 +79,23 @@ class FeatureView(BaseFeatureView):
         if self.schema is not None:
             self._set("schema", check_fields(self, "schema", self.schema))
             self._check_schema()
+
+    def _derive(self) -> None:
+        """Take the source of a view that stands in the place of a source."""
+        given: Any = self.source
+        views = list(given) if isinstance(given, list | tuple) else [given]
+        if not views or not all(isinstance(view, FeatureView) for view in views):
+            return
+        if len(views) > 1:
+            raise UnsupportedError(
+                f"{self.subject} has several views as its source, which is not supported yet",
+                subject=self.subject,
+                location=self.location,
+                hint="combine their features in an on-demand feature view or a feature service",
+            )
+        self._set("derived_from", (views[0],))
+        self._set("source_view", views[0].name)
+        self._set("source", views[0].source)
 
     def _check_schema(self) -> None:
         assert self.schema is not None
@@ -138,6 +160,12 @@ class FeatureView(BaseFeatureView):
         return self.source.batch_source if isinstance(self.source, StreamSource) else self.source
 
     @property
+    def parents(self) -> tuple[FeatureView, ...]:
+        """The view that stands in the place of the source, when the definition was made with it."""
+        found: tuple[FeatureView, ...] = self.derived_from  # type: ignore[attr-defined]
+        return found
+
+    @property
     def stream_source(self) -> DataSource | None:
         """The source that facts are pushed to, if any."""
         return self.source if isinstance(self.source, StreamSource) else None
@@ -196,4 +224,5 @@ _OPTIONS: dict[str, Any] = {
     "enable_validation": False,
     "version": "latest",
     "enabled": True,
+    "source_view": "",
 }

@@ -15,7 +15,6 @@ from tiffin.errors import DefinitionError, NotFoundError, RequestError, nearest
 from tiffin.planning.changes import ADDED, CHANGED, REMOVED, Change, find_changes, is_same
 from tiffin.planning.declared import VIEW, Declared, Key, affected_views, collect, key_of, references
 from tiffin.planning.inference import resolve
-from tiffin.planning.references import resolve_features
 from tiffin.planning.storage import decide_storage, restore_storage
 from tiffin.registry.snapshot import KINDS, VIEW_KINDS, Entry, Snapshot, entry_of
 
@@ -138,7 +137,7 @@ def plan_apply(wish: Wish, schemas: Schemas) -> ApplyPlan:
         entries[key] = wish.entries[key] if as_declared else entry_of(definition)
     _check_names(entries)
     _check_uses(entries)
-    _check_circles(Snapshot(current.project, current.version, tuple(entries.values())))
+    _check_circles(entries)
     unchanged = {key: old for key, new in entries.items() if (old := current.by_key.get(key)) and is_same(old, new)}
     entries |= unchanged
     return _with_storage(current, entries)
@@ -272,7 +271,25 @@ def _check_uses(entries: Mapping[Key, Entry]) -> None:
                     )
 
 
-def _check_circles(snapshot: Snapshot) -> None:
-    """Refuse on-demand views that compute from themselves, over however many others."""
-    for name in snapshot.names("on-demand feature view"):
-        resolve_features(snapshot, [name], full_feature_names=True)
+def _check_circles(entries: Mapping[Key, Entry]) -> None:
+    """Refuse views that come from themselves, over however many others."""
+    views = {name: entry for (kind, name), entry in entries.items() if kind in VIEW_KINDS}
+    sources = {name: [used for kind, used in references(entry) if kind == VIEW] for name, entry in views.items()}
+    done: set[str] = set()
+
+    def follow(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            entry = views[name]
+            raise DefinitionError(
+                f"{entry.kind} {name} comes from itself: {' -> '.join([*path[path.index(name) :], name])}",
+                subject=f"{entry.kind} {name}",
+                location=str(entry.spec.get("location", "")),
+                hint="take one of these views out of the sources of the other",
+            )
+        if name not in done:
+            for used in sources[name]:
+                follow(used, (*path, name))
+            done.add(name)
+
+    for name in views:
+        follow(name, ())

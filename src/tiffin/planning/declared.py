@@ -122,6 +122,8 @@ def references(entry: Entry) -> Iterator[Key]:
             yield "data source", spec[argument]
     for name in spec.get("entities", ()):
         yield "entity", name
+    if spec.get("source_view"):
+        yield VIEW, spec["source_view"]
     for use in spec["features"] if entry.kind == "feature service" else spec.get("sources", ()):
         yield ("data source", use["request"]) if "request" in use else (VIEW, use["view"])
 
@@ -135,6 +137,8 @@ def _parts(item: object) -> Iterator[Definition]:
         )
     if isinstance(item, FeatureView):
         yield from item.entity_list
+        for parent in item.parents:
+            yield from _parts(parent)
         for source in (item.source, item.sink_source):
             if source is not None:
                 yield from _parts(source)

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tiffin.definitions import BaseFeatureView, FeatureService, FeatureView, Field, OnDemandFeatureView, ViewUse
-from tiffin.errors import DefinitionError, NameCollisionError, RequestError
+from tiffin.errors import NameCollisionError, RequestError
 from tiffin.registry.snapshot import Snapshot
 from tiffin.types import FeatureType
 
@@ -158,7 +158,6 @@ class _Selecting:
         self._definitions: dict[Hashable, FeatureView] = {}
         self._features: list[dict[str, Field]] = []
         self._numbers: dict[Hashable, int] = {}
-        self._open: list[str] = []
         self.computed: list[ComputedView] = []
 
     def views(self) -> tuple[SelectedView, ...]:
@@ -194,16 +193,7 @@ class _Selecting:
                     location=view.location,
                     hint="declare enabled=True and run `tiffin apply`",
                 )
-            if view.name in self._open:
-                raise DefinitionError(
-                    f"{view.subject} computes from itself: {' -> '.join([*self._open, view.name])}",
-                    subject=view.subject,
-                    location=view.location,
-                    hint="take one of these views out of the sources of the other",
-                )
-            self._open.append(view.name)
             inputs = tuple(self._inputs(view))
-            self._open.pop()
             self._numbers[key] = len(self.computed)
             self.computed.append(ComputedView(view, inputs))
         return self._numbers[key]
