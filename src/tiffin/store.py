@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         OnDemandFeatureView,
         Project,
         PushMode,
+        SavedDataset,
     )
     from tiffin.online.pipeline import EntityRows
     from tiffin.online.response import OnlineResponse
+    from tiffin.operations.datasets import DatasetComparison
     from tiffin.operations.materialize import MaterializationReport
     from tiffin.operations.online import OnlineWrite
     from tiffin.operations.push import PushReport
@@ -287,6 +289,58 @@ class FeatureStore:
             end_date=end_date,
             keys=keys,
         )
+
+    def create_saved_dataset(
+        self,
+        from_: RetrievalJob,
+        name: str,
+        storage: Any,
+        tags: Mapping[str, str] | None = None,
+        feature_service: FeatureService | None = None,
+        allow_overwrite: bool = False,
+    ) -> SavedDataset:
+        """Write a training set to a file, and keep in the registry what it was made of.
+
+        Args:
+            from_: the retrieval.
+            name: of the dataset.
+            storage: ``SavedDatasetFileStorage(path=...)`` or a path.
+            tags: labels.
+            feature_service: the service that it is of, when the retrieval was made from a list of features.
+            allow_overwrite: replace a dataset and a file that are there.
+
+        Raises:
+            DefinitionError: there is a dataset of this name.
+            StoreError: a file is there, or it cannot be written.
+        """
+        from tiffin.operations.datasets import create_saved_dataset
+
+        return create_saved_dataset(
+            self.context, from_, name, storage, tags, feature_service, allow_overwrite=allow_overwrite
+        )
+
+    def get_saved_dataset(self, name: str) -> SavedDataset:
+        """One saved dataset, ready to be read; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.datasets import get_saved_dataset
+
+        return get_saved_dataset(self.context, name)
+
+    def list_saved_datasets(self, *, tags: Mapping[str, str] | None = None) -> list[SavedDataset]:
+        """The saved datasets, by name; those that have all of the tags."""
+        from tiffin.operations.datasets import list_saved_datasets
+
+        return list_saved_datasets(self.context, tags)
+
+    def compare_saved_dataset(self, name: str) -> DatasetComparison:
+        """Make a saved dataset again from its own rows, and count per feature the rows that differ today.
+
+        Raises:
+            NotFoundError: there is no such dataset, or a feature of it is gone.
+            SourceError: its file is missing.
+        """
+        from tiffin.operations.datasets import compare_saved_dataset
+
+        return compare_saved_dataset(self.context, name)
 
     # Serving
 

@@ -87,6 +87,7 @@ for _command in (
     objects.label_views,
     objects.data_sources,
     objects.feature_services,
+    objects.saved_datasets,
     objects.features,
     objects.projects,
     about.run,

@@ -32,6 +32,8 @@ SAME_NAME = {
             "PushMode",
             "PushSource",
             "RequestSource",
+            "SavedDataset",
+            "SavedDatasetFileStorage",
             "on_demand_feature_view",
         ),
         _DEFINITIONS,

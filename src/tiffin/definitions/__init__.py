@@ -12,6 +12,7 @@ from tiffin.definitions.logging import FileLoggingDestination, LoggingConfig
 from tiffin.definitions.on_demand import OnDemandFeatureView, on_demand_feature_view
 from tiffin.definitions.project import Project
 from tiffin.definitions.projection import Projection
+from tiffin.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage
 from tiffin.definitions.sources import (
     CsvFormat,
     DataSource,
@@ -52,6 +53,8 @@ __all__ = [
     "PushMode",
     "PushSource",
     "RequestSource",
+    "SavedDataset",
+    "SavedDatasetFileStorage",
     "StreamSource",
     "ViewUse",
     "on_demand_feature_view",

@@ -75,9 +75,11 @@ class RetrievalJob:
         functions: Sequence[Function],
         rows: EntityRows,
         full_feature_names: bool,
+        asked: Sequence[str] | FeatureService,
     ) -> None:
         self._engine = engine
         self._plan = plan
+        self._asked = asked
         self._functions = functions
         self._rows = rows
         self.full_feature_names = full_feature_names
@@ -94,6 +96,31 @@ class RetrievalJob:
     def report(self) -> RetrievalReport:
         """Per view: rows matched, expired and missing, ties, and facts known only later. Runs the job if need be."""
         return self._joined[1]
+
+    @property
+    def plan(self) -> RetrievalPlan:
+        """What is joined, and what comes out."""
+        return self._plan
+
+    @property
+    def times(self) -> pa.ChunkedArray:
+        """The time of each entity row, int64 microseconds."""
+        return self._spine[TIME_COLUMN]
+
+    @property
+    def features(self) -> list[str]:
+        """The features of the answer as references, in order."""
+        plan = self._plan
+        found = []
+        for column in plan.columns:
+            view: Any = (plan.computed if column.computed else plan.views)[column.view]
+            found.append(f"{view.name}:{view.features[column.feature].name}")
+        return found
+
+    @property
+    def feature_service_name(self) -> str:
+        """The service that was asked for; empty for a list of features."""
+        return self._asked.name if isinstance(self._asked, FeatureService) else ""
 
     @property
     def feature_names(self) -> list[str]:
@@ -116,12 +143,12 @@ class RetrievalJob:
         """
         import pandas as pd
 
-        features: pd.DataFrame = self._joined[0].to_pandas(types_mapper=_pandas_type)
+        features: pd.DataFrame = self._joined[0].to_pandas(types_mapper=pandas_type)
         original = self._rows.original
         if isinstance(original, pd.DataFrame):
             features.index = original.index
         else:
-            original = self._rows.table.to_pandas(types_mapper=_pandas_type)
+            original = self._rows.table.to_pandas(types_mapper=pandas_type)
         frame: pd.DataFrame = pd.concat([original, features], axis=1)
         return frame
 
@@ -213,7 +240,7 @@ def retrieve(
         rows = EntityRows.from_any(entity_df)
     _check_rows(selection, plan, rows)
     functions = [find_function(ctx, computed.view) for computed in plan.computed]
-    return RetrievalJob(ctx.offline, plan, functions, rows, full_feature_names)
+    return RetrievalJob(ctx.offline, plan, functions, rows, full_feature_names, features)
 
 
 def _check_rows(selection: Selection, plan: RetrievalPlan, rows: EntityRows) -> None:
@@ -327,7 +354,8 @@ def _with_default(column: Any, dtype: FeatureType, default: Any, name: str) -> A
     return column if default is None else fill_nulls(single_chunk(column), default_column(default, dtype, name))
 
 
-def _pandas_type(arrow: Any) -> Any:
+def pandas_type(arrow: Any) -> Any:
+    """Pandas' type with nulls for integers and booleans (TYP-2)."""
     import pandas as pd
     import pyarrow as pa
 

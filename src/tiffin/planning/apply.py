@@ -109,7 +109,9 @@ def gather(
         current.entry(kind, name)
         if (kind, name) in declared:
             raise RequestError(f"{kind} {name} is to be applied and to be removed", hint="leave it out of one of them")
-    kept = tuple(entry for entry in current.entries if partial and (entry.kind, entry.name) not in removed)
+    # What is saved while the project runs is in no file of the repository.
+    lasting = [entry for entry in current.entries if partial or entry.kind == "saved dataset"]
+    kept = tuple(entry for entry in lasting if (entry.kind, entry.name) not in removed)
     snapshot = Snapshot(current.project, current.version, kept)
     entries = {key: entry_of(definition) for key, definition in declared.items()}
     _check_references({**snapshot.by_key, **entries}, current)

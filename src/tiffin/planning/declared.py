@@ -18,6 +18,7 @@ from tiffin.definitions import (
     OnDemandFeatureView,
     Project,
     RequestSource,
+    SavedDataset,
     StreamSource,
 )
 from tiffin.errors import DefinitionError, DefinitionTypeError
@@ -30,7 +31,7 @@ Declared = dict[Key, Definition]
 VIEW = "view"
 
 _SOURCES = (FileSource, StreamSource, RequestSource)
-_ALLOWED = (Project, Entity, FeatureView, OnDemandFeatureView, FeatureService, *_SOURCES)
+_ALLOWED = (Project, Entity, FeatureView, OnDemandFeatureView, FeatureService, SavedDataset, *_SOURCES)
 #: Arguments that are words for people; a change of them shows in the plan and touches no data.
 WORDS = frozenset({"location", "description", "tags", "owner"})
 

@@ -19,12 +19,21 @@ from tiffin.definitions import (
     LabelView,
     OnDemandFeatureView,
     Project,
+    SavedDataset,
 )
 from tiffin.definitions.source_types import source_from_spec
 from tiffin.errors import NotFoundError, nearest
 
 #: Kinds in the order in which they are built: each names only earlier ones.
-KINDS = ("project", "entity", "data source", "feature view", "on-demand feature view", "feature service")
+KINDS = (
+    "project",
+    "entity",
+    "data source",
+    "feature view",
+    "on-demand feature view",
+    "feature service",
+    "saved dataset",
+)
 
 #: The kinds of views: no two views of a project share a name, so a view is found by its name alone.
 VIEW_KINDS = ("feature view", "on-demand feature view")
@@ -206,6 +215,14 @@ class Snapshot:
             built = OnDemandFeatureView.from_spec(entry.spec, self.sources, self.entities)
             self._cache["on demand", name] = built
         return built
+
+    def saved_dataset(self, name: str) -> SavedDataset:
+        """One saved dataset.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        return SavedDataset.from_spec(self.entry("saved dataset", name).spec)
 
     def any_view(self, name: str) -> BaseFeatureView:
         """One view of whatever kind.

@@ -190,6 +190,20 @@ feature_services = _object_group(
     lambda store, tags: store.list_feature_services(tags=tags),
     lambda store, name: store.get_feature_service(name),
 )
+saved_datasets = _object_group(
+    "saved-datasets",
+    "saved datasets",
+    ["NAME", "ROWS", "FEATURES", "DEFINITIONS", "PATH"],
+    lambda dataset: [
+        dataset.name,
+        dataset.rows,
+        len(dataset.features),
+        f"version {dataset.definitions_version}",
+        dataset.storage.path,
+    ],
+    lambda store, tags: store.list_saved_datasets(tags=tags),
+    lambda store, name: store.get_saved_dataset(name),
+)
 projects = _object_group(
     "projects",
     "projects",
@@ -205,6 +219,30 @@ projects = _object_group(
 def current_project(invocation: Invocation) -> None:
     """Print the name of the project that feature_store.yaml is about."""
     say(invocation.config().project)
+
+
+@saved_datasets.command("compare")
+@click.argument("name")
+@json_option
+@pass_invocation
+def compare_saved_dataset(invocation: Invocation, name: str, as_json: bool) -> None:
+    """Make a saved dataset again and count the rows that differ.
+
+    The exit status is 1 when a value differs.
+    """
+    with invocation.store() as store:
+        found = store.compare_saved_dataset(name)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        rows = [[feature, found.rows, different] for feature, different in found.different.items()]
+        print_table(["FEATURE", "ROWS", "DIFFERENT"], rows, thousands=True)
+        then, now = found.definitions_version
+        say(f"\nMade with version {then} of the definitions, compared with version {now}")
+        if found.changed_sources:
+            say(f"Changed since then: {', '.join(found.changed_sources)}")
+    if not found.is_same:
+        raise SystemExit(1)
 
 
 @click.group()
