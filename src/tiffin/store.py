@@ -212,6 +212,12 @@ class FeatureStore:
 
         return get_feature_view(self.context, name)
 
+    def list_feature_view_versions(self, name: str) -> list[dict[str, Any]]:
+        """The versions of a feature view, newest first; a feature of one is asked for as ``view@v1:feature``."""
+        from tiffin.operations.versions import list_versions
+
+        return [version.to_dict() for version in list_versions(self.context, name)]
+
     def get_on_demand_feature_view(self, name: str) -> OnDemandFeatureView:
         """One on-demand feature view; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_on_demand_feature_view

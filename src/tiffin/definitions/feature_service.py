@@ -70,10 +70,8 @@ class FeatureService(Definition):
             return ViewUse(item.name, item.projection)
         if isinstance(item, ViewUse):
             return item
-        if isinstance(item, str):
-            view, _, feature = item.partition(":")
-            if view and (feature or ":" not in item):
-                return ViewUse(view, Projection(features=(feature,) if feature else None))
+        if isinstance(item, str) and (use := ViewUse.parse(item)) is not None:
+            return use
         raise DefinitionTypeError(
             f"{self.subject}: {item!r} is neither a feature view nor a reference",
             subject=self.subject,

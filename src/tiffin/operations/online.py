@@ -19,6 +19,7 @@ from tiffin.online.response import OnlineResponse
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN, checked_facts
 from tiffin.operations.frames import facts_table
 from tiffin.operations.functions import find_function
+from tiffin.operations.versions import load_versions
 from tiffin.planning.online import OnlinePlan, codecs_of, plan_online
 from tiffin.planning.references import resolve_features
 from tiffin.registry.snapshot import ViewStorage
@@ -88,6 +89,7 @@ def _read(
     except TypeError:
         raise RequestError(f"features is {features!r}", hint='pass a list such as ["view:feature"]') from None
     if found is None:
+        load_versions(ctx, snapshot, features)
         plan = plan_online(snapshot, resolve_features(snapshot, features, full_feature_names=full_feature_names))
         found = plan, [find_function(ctx, computed.view) for computed in plan.computed]
         if len(snapshot.plans) >= _MAX_PLANS:

@@ -16,6 +16,7 @@ from tiffin.online.defaults import default_column, fill_nulls
 from tiffin.online.keys import cast_key_column, key_arrow_type
 from tiffin.operations.entity_rows import EntityRows, to_table
 from tiffin.operations.functions import find_function
+from tiffin.operations.versions import load_versions
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
 from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
 from tiffin.time import DAY_US, to_us
@@ -227,8 +228,10 @@ def retrieve(
         InputError: the entity rows are wrong.
         FunctionError: the function of an on-demand view is not found, or another one than was applied.
     """
-    selection = resolve_features(ctx.snapshot(), features, full_feature_names=full_feature_names)
-    plan = plan_retrieval(ctx.snapshot(), selection, only_known=ctx.only_known)
+    snapshot = ctx.snapshot()
+    load_versions(ctx, snapshot, features)
+    selection = resolve_features(snapshot, features, full_feature_names=full_feature_names)
+    plan = plan_retrieval(snapshot, selection, only_known=ctx.only_known)
     if entity_df is None:
         rows = EntityRows.from_any(_range_rows(ctx, plan, start_date, end_date, keys))
     elif start_date is not None or end_date is not None or keys is not None:

@@ -137,7 +137,7 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
     sets = dict.fromkeys(KeySet(s.entity_columns, _key_types(s.view)) for s in selection.views)
     number = {key_set: index for index, key_set in enumerate(sets)}
     views = tuple(
-        _view_read(selected, snapshot.storage(selected.view.name), number[KeySet(selected.entity_columns, types)])
+        _view_read(selected, snapshot.storage_of(selected.view), number[KeySet(selected.entity_columns, types)])
         for selected in selection.views
         for types in (_key_types(selected.view),)
     )

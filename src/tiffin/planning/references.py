@@ -200,7 +200,7 @@ class _Selecting:
 
     def _inputs(self, view: OnDemandFeatureView) -> Iterator[FunctionInput]:
         """What the function reads: the features of its sources, their join keys, and the values of the request."""
-        used = [_used(self._snapshot, use) for use in view.uses]
+        used = [self._snapshot.used(use) for use in view.uses]
         names = Counter(each.name for source in used for each in source.selected)
         columns: dict[str, FunctionInput] = {}
         for source in used:
@@ -247,27 +247,26 @@ def _items(snapshot: Snapshot, features: Sequence[str]) -> list[tuple[BaseFeatur
     for item in features:
         if not isinstance(item, str):
             raise RequestError(f"{item!r} is not a feature reference", hint='write "view:feature"')
-        view_name, colon, feature = item.partition(":")
-        if not view_name or (colon and not feature):
+        use = ViewUse.parse(item)
+        if use is None:
             raise RequestError(f"{item!r} is not a feature reference", hint='write "view:feature"')
-        view = snapshot.any_view(view_name)
-        found += [(view, view.feature(feature))] if colon else [(view, each) for each in view.features]
+        found += _features_of(snapshot, use)
     return found
 
 
 def _service_items(snapshot: Snapshot, service: FeatureService) -> list[tuple[BaseFeatureView, Field]]:
     found: list[tuple[BaseFeatureView, Field]] = []
     for use in service.uses:
-        view = _used(snapshot, use)
-        whole = view.with_projection(replace(use.projection, features=None))
-        names = view.feature_names if use.projection.features is None else use.projection.features
-        found += [(whole, view.feature(name)) for name in names]
+        found += _features_of(snapshot, use)
     return found
 
 
-def _used(snapshot: Snapshot, use: ViewUse) -> BaseFeatureView:
-    """A view as a service or an on-demand view uses it."""
-    return snapshot.any_view(use.view).with_projection(use.projection)
+def _features_of(snapshot: Snapshot, use: ViewUse) -> list[tuple[BaseFeatureView, Field]]:
+    """The features that a use is about: those that it names, else all."""
+    view = snapshot.used(use)
+    whole = view.with_projection(replace(use.projection, features=None))
+    names = view.feature_names if use.projection.features is None else use.projection.features
+    return [(whole, view.feature(name)) for name in names]
 
 
 def _check_names(selection: Selection) -> None:

@@ -20,6 +20,7 @@ from tiffin.definitions import (
     OnDemandFeatureView,
     Project,
     SavedDataset,
+    ViewUse,
 )
 from tiffin.definitions.source_types import source_from_spec
 from tiffin.errors import NotFoundError, nearest
@@ -223,6 +224,31 @@ class Snapshot:
             NotFoundError: with the nearest names.
         """
         return SavedDataset.from_spec(self.entry("saved dataset", name).spec)
+
+    def remember_version(self, name: str, number: int, view: FeatureView, storage: ViewStorage) -> None:
+        """Make an older version of a view known, for ``used`` and ``storage_of``."""
+        self._cache["version", name, number] = view, storage
+
+    def has_version(self, name: str, number: int) -> bool:
+        """Whether an older version of a view is known."""
+        return ("version", name, number) in self._cache
+
+    def used(self, use: ViewUse) -> BaseFeatureView:
+        """A view as something uses it, in the version that it asks for.
+
+        Raises:
+            NotFoundError: there is no such view; with the nearest names.
+        """
+        number = use.projection.version
+        view = self._cache["version", use.view, number][0] if number else self.any_view(use.view)
+        found: BaseFeatureView = view.with_projection(use.projection)
+        return found
+
+    def storage_of(self, view: FeatureView) -> ViewStorage:
+        """Where the rows of a view are kept online, in the version that is used."""
+        number = view.projection.version
+        storage: ViewStorage = self._cache["version", view.name, number][1] if number else self.storage(view.name)
+        return storage
 
     def any_view(self, name: str) -> BaseFeatureView:
         """One view of whatever kind.

@@ -158,6 +158,26 @@ feature_views = _object_group(
     lambda store, tags: store.list_feature_views(tags=tags),
     lambda store, name: store.get_feature_view(name),
 )
+
+
+@feature_views.command("list-versions")
+@click.argument("name")
+@json_option
+@pass_invocation
+def list_versions(invocation: Invocation, name: str, as_json: bool) -> None:
+    """List the versions of a feature view.
+
+    A feature of one is asked for as view@v1:feature.
+    """
+    with invocation.store() as store:
+        found = store.list_feature_view_versions(name)
+    if as_json:
+        print_json(found)
+        return
+    rows = [[f"v{each['version']}", each["created"], each["features"], each["table"]] for each in found]
+    print_table(["VERSION", "CREATED", "FEATURES", "ONLINE TABLE"], rows)
+
+
 on_demand_feature_views = _object_group(
     "on-demand-feature-views",
     "on-demand feature views",
