@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiffin.time import MIN_US
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tiffin.config import RepoConfig
     from tiffin.contracts.registry import Commit, MaterializationRun, RegistryStore
     from tiffin.definitions import (
+        BaseFeatureView,
         DataSource,
         Definition,
         Entity,
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 
 class FeatureStore:
     """A feature repository, ready for use. One object may be shared by many threads.
+
+    ``allow_cache`` and ``allow_registry_cache`` are there for compatibility: how old definitions may be is one setting,
+    ``cache_ttl_seconds``, and ``refresh_registry`` looks for newer ones at once.
 
     Args:
         repo_path: the folder that has ``feature_store.yaml``; the working directory when nothing is given.
@@ -111,6 +117,7 @@ class FeatureStore:
         objects: Definition | Iterable[Definition] | ApplyPlan,
         objects_to_delete: Iterable[Definition] | None = None,
         partial: bool = True,
+        skip_feature_view_validation: bool = False,
     ) -> ApplyPlan:
         """Make definitions the current ones, all of them or none (DEF-2), and create what they need online.
 
@@ -118,6 +125,8 @@ class FeatureStore:
             objects: definitions; or a plan, which is carried out exactly as it was shown.
             objects_to_delete: definitions to remove.
             partial: whether definitions that are not among the objects stay; otherwise they are removed.
+            skip_feature_view_validation: accepted for compatibility; functions are never run here, and the rest is
+                always checked.
 
         Returns:
             The plan that was carried out; an empty one when there was nothing to change (DEF-3).
@@ -158,55 +167,67 @@ class FeatureStore:
         """Look for newer definitions now, instead of after ``cache_ttl_seconds``."""
         self.context.refresh()
 
-    def list_entities(self, *, tags: Mapping[str, str] | None = None) -> list[Entity]:
+    def list_entities(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[Entity]:
         """The entities, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_entities
 
         return list_entities(self.context, tags)
 
-    def list_feature_views(self, *, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
+    def list_feature_views(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
         """The feature views, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_feature_views
 
         return list_feature_views(self.context, tags)
 
-    def list_on_demand_feature_views(self, *, tags: Mapping[str, str] | None = None) -> list[OnDemandFeatureView]:
+    def list_on_demand_feature_views(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[OnDemandFeatureView]:
         """The on-demand feature views, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_on_demand_feature_views
 
         return list_on_demand_feature_views(self.context, tags)
 
-    def list_label_views(self, *, tags: Mapping[str, str] | None = None) -> list[LabelView]:
+    def list_label_views(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[LabelView]:
         """The label views, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_label_views
 
         return list_label_views(self.context, tags)
 
-    def list_data_sources(self, *, tags: Mapping[str, str] | None = None) -> list[DataSource]:
+    def list_all_feature_views(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[BaseFeatureView]:
+        """The views of every kind, by name; those that have all of the tags."""
+        views: list[BaseFeatureView] = [
+            *self.list_feature_views(tags=tags),
+            *self.list_on_demand_feature_views(tags=tags),
+        ]
+        return sorted(views, key=lambda view: view.name)
+
+    def list_data_sources(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[DataSource]:
         """The data sources, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_data_sources
 
         return list_data_sources(self.context, tags)
 
-    def list_feature_services(self, *, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
+    def list_feature_services(self, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
         """The feature services, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_feature_services
 
         return list_feature_services(self.context, tags)
 
-    def list_projects(self, *, tags: Mapping[str, str] | None = None) -> list[Project]:
+    def list_projects(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[Project]:
         """The projects of the registry, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_projects
 
         return list_projects(self.context, tags)
 
-    def get_entity(self, name: str) -> Entity:
+    def get_entity(self, name: str, allow_registry_cache: bool = True) -> Entity:
         """One entity; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_entity
 
         return get_entity(self.context, name)
 
-    def get_feature_view(self, name: str) -> FeatureView:
+    def get_feature_view(self, name: str, allow_registry_cache: bool = True) -> FeatureView:
         """One feature view; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_feature_view
 
@@ -218,13 +239,13 @@ class FeatureStore:
 
         return [version.to_dict() for version in list_versions(self.context, name)]
 
-    def get_on_demand_feature_view(self, name: str) -> OnDemandFeatureView:
+    def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = True) -> OnDemandFeatureView:
         """One on-demand feature view; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_on_demand_feature_view
 
         return get_on_demand_feature_view(self.context, name)
 
-    def get_label_view(self, name: str) -> LabelView:
+    def get_label_view(self, name: str, allow_registry_cache: bool = True) -> LabelView:
         """One label view; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_label_view
 
@@ -236,7 +257,7 @@ class FeatureStore:
 
         return get_data_source(self.context, name)
 
-    def get_feature_service(self, name: str) -> FeatureService:
+    def get_feature_service(self, name: str, allow_cache: bool = True) -> FeatureService:
         """One feature service; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_feature_service
 
@@ -252,6 +273,18 @@ class FeatureStore:
         """Remove a feature view from the definitions; refused while a service uses it."""
         self.apply([], [self.get_feature_view(name)])
 
+    def enable_feature_view(self, name: str) -> None:
+        """Serve a view again that was disabled."""
+        from tiffin.operations.catalog import set_enabled
+
+        set_enabled(self.context, name, enabled=True)
+
+    def disable_feature_view(self, name: str) -> None:
+        """Serve a view no longer, and load it no longer; what is stored stays."""
+        from tiffin.operations.catalog import set_enabled
+
+        set_enabled(self.context, name, enabled=False)
+
     def delete_feature_service(self, name: str) -> None:
         """Remove a feature service from the definitions."""
         self.apply([], [self.get_feature_service(name)])
@@ -265,6 +298,7 @@ class FeatureStore:
         full_feature_names: bool = False,
         start_date: datetime | str | None = None,
         end_date: datetime | str | None = None,
+        filter_by_created_timestamp: bool = False,
         *,
         keys: Any = None,
     ) -> RetrievalJob:
@@ -277,6 +311,7 @@ class FeatureStore:
             full_feature_names: name columns ``view__feature``.
             start_date: the first event time of the range, when there are no entity rows.
             end_date: the last one, included.
+            filter_by_created_timestamp: a fact counts only once it was known, as with ``point_in_time: known``.
             keys: of the facts in the range, only those of these keys: columns such as ``{"driver_id": [1001, 1002]}``
                 or a frame. Several columns are compared together; a view that lacks one of them gives no rows.
 
@@ -294,6 +329,7 @@ class FeatureStore:
             start_date=start_date,
             end_date=end_date,
             keys=keys,
+            only_known=filter_by_created_timestamp or None,
         )
 
     def create_saved_dataset(
@@ -331,7 +367,9 @@ class FeatureStore:
 
         return get_saved_dataset(self.context, name)
 
-    def list_saved_datasets(self, *, tags: Mapping[str, str] | None = None) -> list[SavedDataset]:
+    def list_saved_datasets(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[SavedDataset]:
         """The saved datasets, by name; those that have all of the tags."""
         from tiffin.operations.datasets import list_saved_datasets
 
@@ -352,9 +390,10 @@ class FeatureStore:
 
     def materialize(
         self,
-        start_date: datetime | str | int,
-        end_date: datetime | str | int,
+        start_date: datetime | str | int | None,
+        end_date: datetime | str | int | None,
         feature_views: Sequence[str] | None = None,
+        disable_event_timestamp: bool = False,
         *,
         progress: Any = None,
     ) -> MaterializationReport:
@@ -364,6 +403,7 @@ class FeatureStore:
             start_date: the first event time.
             end_date: the last one; facts after now stay out.
             feature_views: names; all views that are online when left out.
+            disable_event_timestamp: load everything up to now, whatever the two dates are.
             progress: called as rows are written.
 
         Raises:
@@ -371,6 +411,8 @@ class FeatureStore:
         """
         from tiffin.operations.materialize import materialize
 
+        if disable_event_timestamp or start_date is None or end_date is None:
+            start_date, end_date = MIN_US, self.context.now_us()
         return materialize(self.context, start_date, end_date, feature_views, progress=progress)
 
     def materialize_incremental(
@@ -405,6 +447,7 @@ class FeatureStore:
         features: Sequence[str] | FeatureService,
         entity_rows: EntityRows,
         full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
         """The features of entities as of now, in one round trip; rules ONL-1 to ONL-5.
 
@@ -412,6 +455,7 @@ class FeatureStore:
             features: ``["view:feature", ...]``, or a service.
             entity_rows: ``[{"driver_id": 1}, ...]``, or ``{"driver_id": [1, ...]}``.
             full_feature_names: name columns ``view__feature``.
+            include_feature_view_version_metadata: accepted for compatibility; ``list_feature_view_versions`` tells.
 
         Raises:
             InputError: an entity row is wrong; names the row.
@@ -484,16 +528,26 @@ class FeatureStore:
 
         return write_to_offline_store(self.context, feature_view_name, df)
 
-    def write_to_online_store(self, feature_view_name: str, df: Any) -> OnlineWrite:
+    def write_to_online_store(
+        self,
+        feature_view_name: str,
+        df: Any = None,
+        inputs: Any = None,
+        allow_registry_cache: bool = True,
+        transform_on_write: bool = True,
+    ) -> OnlineWrite:
         """Write facts straight into the online store; all rows are checked before any is written (WR-5, WR-6).
 
         Args:
             feature_view_name: the view.
             df: a pandas or polars frame, an Arrow table or a list of dicts, with the keys, the features and the time.
+            inputs: the same as a dict of lists, instead of ``df``.
+            allow_registry_cache: accepted for compatibility.
+            transform_on_write: accepted for compatibility.
 
         Raises:
             InputError: names the row and the column.
         """
         from tiffin.operations.online import write_online
 
-        return write_online(self.context, feature_view_name, df)
+        return write_online(self.context, feature_view_name, inputs if df is None else df)

@@ -75,6 +75,8 @@ for _command in (
     registry.apply,
     registry.history,
     registry.rollback,
+    registry.delete,
+    registry.registry_dump,
     registry.teardown,
     load.materialize,
     load.materialize_incremental,

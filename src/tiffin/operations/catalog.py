@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from tiffin.definitions import (
+    BaseFeatureView,
     DataSource,
     Definition,
     Entity,
@@ -15,7 +17,7 @@ from tiffin.definitions import (
     OnDemandFeatureView,
     Project,
 )
-from tiffin.errors import NotFoundError, nearest
+from tiffin.errors import NotFoundError, RequestError, nearest
 
 if TYPE_CHECKING:
     from tiffin.contracts.registry import Commit, MaterializationRun
@@ -37,6 +39,13 @@ def list_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[Fea
 def list_on_demand_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[OnDemandFeatureView]:
     """The on-demand feature views, by name."""
     return _tagged(ctx.snapshot().on_demand_views.values(), tags)
+
+
+def list_all_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[BaseFeatureView]:
+    """The views of every kind, by name."""
+    snapshot = ctx.snapshot()
+    views: list[BaseFeatureView] = [*snapshot.views.values(), *snapshot.on_demand_views.values()]
+    return _tagged(views, tags)
 
 
 def list_label_views(ctx: Context, tags: Mapping[str, str] | None) -> list[LabelView]:
@@ -93,6 +102,42 @@ def get_data_source(ctx: Context, name: str) -> DataSource:
 def get_feature_service(ctx: Context, name: str) -> FeatureService:
     """One feature service."""
     return ctx.snapshot().service(name)
+
+
+def set_enabled(ctx: Context, name: str, *, enabled: bool) -> None:
+    """Serve a view, or serve it no longer."""
+    from tiffin.operations.apply import apply
+
+    view = ctx.snapshot().any_view(name)
+    assert isinstance(view, FeatureView | OnDemandFeatureView)
+    apply(ctx, [replace(view, enabled=enabled)])
+
+
+def find_object(ctx: Context, name: str) -> Definition:
+    """The object of a name, of whatever kind.
+
+    Raises:
+        NotFoundError: there is none.
+        RequestError: there are several, of different kinds.
+    """
+    snapshot = ctx.snapshot()
+    found = [definition for definition in definitions(ctx) if definition.name == name]
+    if not found:
+        names = [entry.name for entry in snapshot.entries]
+        raise NotFoundError(f"there is nothing called {name!r}", subject=name, hint=nearest(name, names))
+    if len(found) > 1:
+        listed = ", ".join(each.kind for each in found)
+        raise RequestError(f"{name!r} is the name of several objects: {listed}", hint="remove it from its file")
+    return found[0]
+
+
+def definitions(ctx: Context) -> list[Definition]:
+    """Everything that is applied, by kind and name."""
+    snapshot = ctx.snapshot()
+    found: list[Definition] = [*snapshot.entities.values(), *snapshot.sources.values(), *snapshot.views.values()]
+    found += [*snapshot.on_demand_views.values(), *snapshot.services.values()]
+    found += [snapshot.saved_dataset(name) for name in snapshot.names("saved dataset")]
+    return [snapshot.project_definition, *sorted(found)]
 
 
 def get_project(ctx: Context, name: str | None) -> Project:

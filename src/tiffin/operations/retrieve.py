@@ -208,6 +208,7 @@ def retrieve(
     start_date: datetime | str | None = None,
     end_date: datetime | str | None = None,
     keys: Any = None,
+    only_known: bool | None = None,
 ) -> RetrievalJob:
     """Check and plan a retrieval; nothing is read from the sources yet.
 
@@ -221,6 +222,7 @@ def retrieve(
         end_date: with ``entity_df=None``, until when; now when left out.
         keys: with ``entity_df=None``, only facts of these keys: columns such as ``{"driver_id": [1001, 1002]}`` or a
             frame. Several columns are compared together; a view that lacks one of them gives no rows.
+        only_known: whether a fact counts only from the moment at which it was known; as configured when left out.
 
     Raises:
         RequestError: the request contradicts itself.
@@ -231,7 +233,8 @@ def retrieve(
     snapshot = ctx.snapshot()
     load_versions(ctx, snapshot, features)
     selection = resolve_features(snapshot, features, full_feature_names=full_feature_names)
-    plan = plan_retrieval(snapshot, selection, only_known=ctx.only_known)
+    known = ctx.only_known if only_known is None else only_known
+    plan = plan_retrieval(snapshot, selection, only_known=known)
     if entity_df is None:
         rows = EntityRows.from_any(_range_rows(ctx, plan, start_date, end_date, keys))
     elif start_date is not None or end_date is not None or keys is not None:

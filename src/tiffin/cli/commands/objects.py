@@ -160,6 +160,29 @@ feature_views = _object_group(
 )
 
 
+@feature_views.command("enable")
+@click.argument("name")
+@pass_invocation
+def enable(invocation: Invocation, name: str) -> None:
+    """Serve a feature view again that was disabled."""
+    with invocation.store() as store:
+        store.enable_feature_view(name)
+    say(f"Feature view {name} is enabled")
+
+
+@feature_views.command("disable")
+@click.argument("name")
+@pass_invocation
+def disable(invocation: Invocation, name: str) -> None:
+    """Serve and load a feature view no longer.
+
+    What is stored stays. The next apply makes it what its file says.
+    """
+    with invocation.store() as store:
+        store.disable_feature_view(name)
+    say(f"Feature view {name} is disabled")
+
+
 @feature_views.command("list-versions")
 @click.argument("name")
 @json_option

@@ -36,9 +36,12 @@ def plan(invocation: Invocation, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--skip-source-validation", is_flag=True, help="For compatibility; sources are always checked.")
+@click.option("--skip-feature-view-validation", is_flag=True, help="For compatibility; functions are never run here.")
+@click.option("--no-progress", is_flag=True, help="For compatibility; there is no progress bar.")
 @json_option
 @pass_invocation
-def apply(invocation: Invocation, as_json: bool) -> None:
+def apply(invocation: Invocation, /, as_json: bool, **_: bool) -> None:
     """Make the definitions of the repository current.
 
     All of them are applied or none; online tables are created as needed.
@@ -90,6 +93,35 @@ def rollback(invocation: Invocation, version: int, as_json: bool) -> None:
     if not done.is_empty and not as_json:
         say(f"\nProject {done.project} is at version {done.version}, which is version {version} again", bold=True)
         say("The files of the repository still say otherwise: the next apply would undo this", dim=True)
+
+
+@click.command()
+@click.argument("name")
+@json_option
+@pass_invocation
+def delete(invocation: Invocation, name: str, as_json: bool) -> None:
+    """Remove the object called NAME from the definitions.
+
+    What others use cannot be removed. The files of the repository stay as they are.
+    """
+    from tiffin.operations.catalog import find_object
+
+    with invocation.store() as store:
+        done = store.apply([], [find_object(store.context, name)])
+    _print_plan(done, _DONE, as_json)
+
+
+@click.command("registry-dump")
+@pass_invocation
+def registry_dump(invocation: Invocation) -> None:
+    """Print everything that is applied, as JSON."""
+    from tiffin.operations.catalog import definitions
+
+    with invocation.store() as store:
+        found = definitions(store.context)
+        version = store.context.snapshot().version
+    objects = [{"kind": item.kind, **item.to_spec()} for item in found]
+    print_json({"project": store.project, "version": version, "objects": objects})
 
 
 @click.command()
