@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Project,
         PushMode,
         SavedDataset,
+        ValidationReference,
     )
     from tiffin.online.pipeline import EntityRows
     from tiffin.online.response import OnlineResponse
@@ -385,6 +386,20 @@ class FeatureStore:
         from tiffin.operations.datasets import compare_saved_dataset
 
         return compare_saved_dataset(self.context, name)
+
+    def get_validation_reference(self, name: str, allow_cache: bool = True) -> ValidationReference:
+        """One validation reference, for ``to_df(validation_reference=...)``; raises ``NotFoundError``."""
+        from tiffin.operations.datasets import get_validation_reference
+
+        return get_validation_reference(self.context, name)
+
+    def list_validation_references(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[ValidationReference]:
+        """The validation references, by name; those that have all of the tags."""
+        from tiffin.operations.datasets import list_validation_references
+
+        return list_validation_references(self.context, tags)
 
     # Serving
 

@@ -50,8 +50,9 @@ def test_functions_and_labels_are_listed_and_served(tiffin: Tiffin, more: Path) 
         "Error: feature view sales is no label view"
     )
     answer = tiffin("get-online-features", "-e", "shop_id=007", "-e", "amount=1", "-f", "totals:total", "--json").data
-    assert answer["features"]["total"] == [answer["features"]["total"][0]]
-    assert isinstance(answer["features"]["total"][0], float)
+    assert isinstance(answer["values"]["total"][0], float)
+    wrong = tiffin("get-online-features", "-e", "shop_id=007", "-e", "amount=x", "-f", "totals:total", code=1)
+    assert "a value of --entities is not of its type" in wrong.err
 
 
 def test_a_change_of_a_function_is_shown_line_by_line(tiffin: Tiffin, more: Path) -> None:

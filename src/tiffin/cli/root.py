@@ -90,6 +90,7 @@ for _command in (
     objects.data_sources,
     objects.feature_services,
     objects.saved_datasets,
+    objects.validation_references,
     objects.features,
     objects.projects,
     about.run,

@@ -6,14 +6,19 @@ import runpy
 import sys
 from pathlib import Path
 
+from tiffin.compat.finder import feast_means_tiffin
+
 
 def run_script(script: str, arguments: list[str]) -> None:
     """Run a script in which ``import feast`` means tiffin."""
-    import tiffin.compat.feast  # noqa: F401
-
+    argv, path = sys.argv, list(sys.path)
     sys.argv = [script, *arguments]
     sys.path.insert(0, str(Path(script).resolve().parent))
-    runpy.run_path(script, run_name="__main__")
+    try:
+        with feast_means_tiffin():
+            runpy.run_path(script, run_name="__main__")
+    finally:
+        sys.argv, sys.path[:] = argv, path
 
 
 if __name__ == "__main__":

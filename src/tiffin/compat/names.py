@@ -34,6 +34,7 @@ SAME_NAME = {
             "RequestSource",
             "SavedDataset",
             "SavedDatasetFileStorage",
+            "ValidationReference",
             "on_demand_feature_view",
         ),
         _DEFINITIONS,
@@ -61,6 +62,7 @@ OTHER_NAME = {
     "PrimitiveFeastType": f"{_TYPES}:PrimitiveType",
     "from_feast_to_pyarrow_type": f"{_TYPES}:arrow_type",
     "load_repo_config": "tiffin.config:load_config",
+    "ValidationFailed": f"{_ERRORS}:ValidationError",
     # feast.errors
     "ConflictingFeatureViewNames": f"{_ERRORS}:DefinitionError",
     "DataSourceNotFoundException": f"{_ERRORS}:SourceError",

@@ -24,6 +24,7 @@ from tiffin.definitions.sources import (
     StreamSource,
 )
 from tiffin.definitions.streams import AvroFormat, JsonFormat, KafkaSource, KinesisSource, ProtoFormat
+from tiffin.definitions.validation import TableProfiler, ValidationReference
 from tiffin.definitions.view_use import ViewUse
 
 __all__ = [
@@ -56,6 +57,8 @@ __all__ = [
     "SavedDataset",
     "SavedDatasetFileStorage",
     "StreamSource",
+    "TableProfiler",
+    "ValidationReference",
     "ViewUse",
     "on_demand_feature_view",
 ]

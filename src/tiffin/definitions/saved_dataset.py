@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from tiffin.definitions.validation import TableProfiler, ValidationReference
+
 
 class Readable(Protocol):
     """Whatever gives a table."""
@@ -86,6 +88,17 @@ class SavedDataset(Definition):
     def to_df(self) -> pd.DataFrame:
         """The rows, as a pandas frame."""
         return self._reader.to_df()
+
+    def as_reference(self, name: str, profiler: TableProfiler | None = None) -> ValidationReference:
+        """The dataset as what later training sets have to be like.
+
+        Args:
+            name: of the reference.
+            profiler: how much may differ.
+        """
+        from tiffin.definitions.validation import ValidationReference
+
+        return ValidationReference.from_saved_dataset(name, self, profiler)
 
     @property
     def _reader(self) -> Readable:

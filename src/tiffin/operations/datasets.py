@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tiffin.columns import numpy_values
-from tiffin.definitions import FeatureService, SavedDataset, SavedDatasetFileStorage
+from tiffin.definitions import FeatureService, SavedDataset, SavedDatasetFileStorage, ValidationReference
 from tiffin.errors import DefinitionError, InputError, SourceError
 from tiffin.operations.apply import apply
 from tiffin.operations.retrieve import RetrievalJob, pandas_type, retrieve
@@ -141,6 +141,19 @@ def list_saved_datasets(ctx: Context, tags: Mapping[str, str] | None) -> list[Sa
     snapshot, wanted = ctx.snapshot(), (tags or {}).items()
     found = (snapshot.saved_dataset(name) for name in snapshot.names("saved dataset"))
     return [_readable(ctx, dataset) for dataset in found if wanted <= dataset.tags.items()]
+
+
+def get_validation_reference(ctx: Context, name: str) -> ValidationReference:
+    """One validation reference, with its dataset."""
+    found = ctx.snapshot().validation_reference(name)
+    return found.with_dataset(get_saved_dataset(ctx, found.dataset_name))
+
+
+def list_validation_references(ctx: Context, tags: Mapping[str, str] | None) -> list[ValidationReference]:
+    """The validation references, by name."""
+    snapshot, wanted = ctx.snapshot(), (tags or {}).items()
+    found = (snapshot.validation_reference(name) for name in snapshot.names("validation reference"))
+    return [reference for reference in found if wanted <= reference.tags.items()]
 
 
 def compare_saved_dataset(ctx: Context, name: str) -> DatasetComparison:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tiffin.columns import numpy_values, single_chunk
 from tiffin.contracts.offline import OfflineEngine, ViewReport
-from tiffin.definitions import FeatureService
-from tiffin.errors import InputError, RequestError, StoreError, nearest
+from tiffin.definitions import FeatureService, ValidationReference
+from tiffin.errors import InputError, RequestError, StoreError, ValidationError, nearest
 from tiffin.online.defaults import default_column, fill_nulls
 from tiffin.online.keys import cast_key_column, key_arrow_type
 from tiffin.operations.entity_rows import EntityRows, to_table
@@ -21,6 +21,7 @@ from tiffin.planning.references import Selection, check_entity_collisions, resol
 from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
 from tiffin.time import DAY_US, to_us
 from tiffin.transforms.column import Column
+from tiffin.transforms.profile import deviations
 from tiffin.transforms.run import Function, compute
 
 if TYPE_CHECKING:
@@ -128,22 +129,46 @@ class RetrievalJob:
         """The feature columns of the answer, in order."""
         return [column.name for column in self._plan.columns]
 
-    def to_arrow(self) -> pa.Table:
-        """Entity columns and features as an Arrow table."""
+    def to_arrow(self, validation_reference: ValidationReference | None = None) -> pa.Table:
+        """Entity columns and features as an Arrow table.
+
+        Args:
+            validation_reference: what the answer has to be like.
+
+        Raises:
+            ValidationError: it is not; says in what.
+        """
+        table = self._table()
+        if validation_reference is not None:
+            check_like(table, validation_reference)
+        return table
+
+    def _table(self) -> pa.Table:
         features = self._joined[0]
         table = self._rows.table
         for name, column in zip(features.column_names, features.columns, strict=True):
             table = table.append_column(name, column)
         return table
 
-    def to_df(self) -> pd.DataFrame:
+    def to_df(
+        self, validation_reference: ValidationReference | None = None, timeout: int | None = None
+    ) -> pd.DataFrame:
         """Entity columns as they came in, and features, as a pandas frame.
 
         Integers and booleans get pandas' nullable types, so that a missing value does not turn them into floats
         (TYP-2); pandas cannot tell a null float from NaN, ``to_arrow`` can.
+
+        Args:
+            validation_reference: what the answer has to be like.
+            timeout: accepted for compatibility.
+
+        Raises:
+            ValidationError: it is not like the reference; says in what.
         """
         import pandas as pd
 
+        if validation_reference is not None:
+            check_like(self._table(), validation_reference)
         features: pd.DataFrame = self._joined[0].to_pandas(types_mapper=pandas_type)
         original = self._rows.original
         if isinstance(original, pd.DataFrame):
@@ -198,6 +223,26 @@ class RetrievalJob:
         if path is None:
             raise InputError(f"{storage!r} names no file", hint="pass a path, or FileSource(path=...)")
         return _write_parquet(self.to_arrow(), os.fspath(path), allow_overwrite)
+
+
+def check_like(table: pa.Table, reference: ValidationReference) -> None:
+    """Check that a table is like the dataset of a reference.
+
+    Raises:
+        ValidationError: it is not; says in what.
+        RequestError: the reference does not have its dataset with it.
+    """
+    if reference.dataset is None:
+        hint = f"get it by store.get_validation_reference({reference.name!r})"
+        raise RequestError(f"{reference.subject} does not have its dataset with it", hint=hint)
+    found = deviations(table, reference.dataset.to_arrow(), reference.profiler)
+    if found:
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ValidationError(
+            f"the training set is not like {reference.dataset.subject}: {'; '.join(map(str, found[:3]))}{more}",
+            subject=reference.subject,
+            hint="look at the sources, or give the reference a TableProfiler that allows more",
+        )
 
 
 def retrieve(

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tiffin.planning.inference import Schemas
 
 
+#: What is made while a project runs, and is in no file of its repository.
+_LASTING = ("saved dataset", "validation reference")
+
+
 @dataclass(frozen=True)
 class ApplyPlan:
     """What an ``apply`` changes. ``str(plan)`` is readable.
@@ -109,8 +113,7 @@ def gather(
         current.entry(kind, name)
         if (kind, name) in declared:
             raise RequestError(f"{kind} {name} is to be applied and to be removed", hint="leave it out of one of them")
-    # What is saved while the project runs is in no file of the repository.
-    lasting = [entry for entry in current.entries if partial or entry.kind == "saved dataset"]
+    lasting = [entry for entry in current.entries if partial or entry.kind in _LASTING]
     kept = tuple(entry for entry in lasting if (entry.kind, entry.name) not in removed)
     snapshot = Snapshot(current.project, current.version, kept)
     entries = {key: entry_of(definition) for key, definition in declared.items()}

@@ -20,6 +20,7 @@ from tiffin.definitions import (
     RequestSource,
     SavedDataset,
     StreamSource,
+    ValidationReference,
 )
 from tiffin.errors import DefinitionError, DefinitionTypeError
 from tiffin.registry.snapshot import Entry, Snapshot
@@ -31,7 +32,8 @@ Declared = dict[Key, Definition]
 VIEW = "view"
 
 _SOURCES = (FileSource, StreamSource, RequestSource)
-_ALLOWED = (Project, Entity, FeatureView, OnDemandFeatureView, FeatureService, SavedDataset, *_SOURCES)
+_SAVED = (SavedDataset, ValidationReference)
+_ALLOWED = (Project, Entity, FeatureView, OnDemandFeatureView, FeatureService, *_SAVED, *_SOURCES)
 #: Arguments that are words for people; a change of them shows in the plan and touches no data.
 WORDS = frozenset({"location", "description", "tags", "owner"})
 
@@ -123,6 +125,8 @@ def references(entry: Entry) -> Iterator[Key]:
             yield "data source", spec[argument]
     for name in spec.get("entities", ()):
         yield "entity", name
+    if "dataset" in spec:
+        yield "saved dataset", spec["dataset"]
     if spec.get("source_view"):
         yield VIEW, spec["source_view"]
     for use in spec["features"] if entry.kind == "feature service" else spec.get("sources", ()):

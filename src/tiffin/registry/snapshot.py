@@ -20,6 +20,7 @@ from tiffin.definitions import (
     OnDemandFeatureView,
     Project,
     SavedDataset,
+    ValidationReference,
     ViewUse,
 )
 from tiffin.definitions.source_types import source_from_spec
@@ -34,6 +35,7 @@ KINDS = (
     "on-demand feature view",
     "feature service",
     "saved dataset",
+    "validation reference",
 )
 
 #: The kinds of views: no two views of a project share a name, so a view is found by its name alone.
@@ -224,6 +226,14 @@ class Snapshot:
             NotFoundError: with the nearest names.
         """
         return SavedDataset.from_spec(self.entry("saved dataset", name).spec)
+
+    def validation_reference(self, name: str) -> ValidationReference:
+        """One validation reference.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        return ValidationReference.from_spec(self.entry("validation reference", name).spec)
 
     def remember_version(self, name: str, number: int, view: FeatureView, storage: ViewStorage) -> None:
         """Make an older version of a view known, for ``used`` and ``storage_of``."""

@@ -10,8 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from tiffin import FeatureService, FeatureStore, Field
-from tiffin.definitions import SavedDataset, SavedDatasetFileStorage
-from tiffin.errors import DefinitionError, InputError, NotFoundError, RequestError, SourceError, StoreError
+from tiffin.definitions import SavedDataset, SavedDatasetFileStorage, TableProfiler, ValidationReference
+from tiffin.errors import (
+    DefinitionError,
+    InputError,
+    NotFoundError,
+    RequestError,
+    SourceError,
+    StoreError,
+    ValidationError,
+)
+from tiffin.operations.retrieve import check_like
 from tiffin.types import Int64
 from unit.on_demand.project import NOON_US, STATS, frame, on_demand, opened
 
@@ -110,3 +119,68 @@ def test_an_empty_dataset_has_no_times(tmp_path: Path) -> None:
     assert (dataset.rows, dataset.min_event_us, dataset.max_event_us) == (0, None, None)
     assert isinstance(dataset.to_df(), pd.DataFrame)
     assert store.compare_saved_dataset("empty").is_same
+
+
+# --- Validation references -------------------------------------------------------------------------------------------
+
+
+def test_a_training_set_that_is_like_the_reference_passes(tmp_path: Path) -> None:
+    store = opened(tmp_path, MADE)
+    store.apply(saved(store).as_reference("like_first"))
+    reference = store.get_validation_reference("like_first")
+    assert [found.name for found in store.list_validation_references()] == ["like_first"]
+    job = store.get_historical_features(frame(), FEATURES)
+    assert job.to_df(validation_reference=reference).shape == (3, 6)
+    assert job.to_arrow(validation_reference=reference).num_rows == 3
+
+
+DEVIATIONS = {
+    "missing": (lambda table: table.drop_columns(["rating"]), "rating: missing is none"),
+    "type": (
+        lambda table: changed(table, "rating", ["a", "b", "c"]),
+        "rating: type is string, in the reference double",
+    ),
+    "nulls": (lambda table: changed(table, "out", pa.nulls(3, pa.int64())), "out: null_share is 1, in the reference 0"),
+    "mean": (lambda table: changed(table, "out", [30, 30, 30]), "out: mean is 30, in the reference 20"),
+    "range": (lambda table: changed(table, "out", [0, 20, 40]), "out: range is 0 to 40, in the reference 10 to 30"),
+    "values": (
+        lambda table: changed(table, "city", ["Rome", "Oslo", None]),
+        "city: new_values is 0.500 of the rows, such",
+    ),
+}
+
+
+def changed(table: pa.Table, name: str, values: object) -> pa.Table:
+    return table.set_column(
+        table.schema.get_field_index(name), name, values if isinstance(values, pa.Array) else [values]
+    )
+
+
+@pytest.mark.parametrize("case", DEVIATIONS)
+def test_in_what_a_training_set_differs_is_said(case: str, tmp_path: Path) -> None:
+    change, message = DEVIATIONS[case]
+    reference = saved(opened(tmp_path, MADE)).as_reference("r")
+    assert reference.dataset is not None
+    with pytest.raises(ValidationError, match=message):
+        check_like(change(reference.dataset.to_arrow()), reference)
+
+
+def test_a_profiler_may_allow_more(tmp_path: Path) -> None:
+    dataset = saved(opened(tmp_path, MADE))
+    reference = dataset.as_reference("r", TableProfiler(mean=10.0, range=1.0))
+    check_like(changed(dataset.to_arrow(), "out", [0, 20, 40]), reference)
+    with pytest.raises(DefinitionError, match="mean is -1"):
+        TableProfiler(mean=-1)
+
+
+def test_a_reference_needs_its_dataset(tmp_path: Path) -> None:
+    store = opened(tmp_path, MADE)
+    with pytest.raises(NotFoundError, match="saved dataset 'gone', which does not exist"):
+        store.apply(ValidationReference(name="r", dataset_name="gone"))
+    dataset = saved(store)
+    store.apply(dataset.as_reference("r"))
+    with pytest.raises(DefinitionError, match="saved dataset first cannot be removed"):
+        store.apply([], [dataset])
+    job = store.get_historical_features(frame(), FEATURES)
+    with pytest.raises(RequestError, match="does not have its dataset"):
+        job.to_df(validation_reference=ValidationReference(name="r", dataset_name="first"))

@@ -247,6 +247,14 @@ saved_datasets = _object_group(
     lambda store, tags: store.list_saved_datasets(tags=tags),
     lambda store, name: store.get_saved_dataset(name),
 )
+validation_references = _object_group(
+    "validation-references",
+    "validation references",
+    ["NAME", "SAVED DATASET", "DESCRIPTION"],
+    lambda reference: [reference.name, reference.dataset_name, reference.description],
+    lambda store, tags: store.list_validation_references(tags=tags),
+    lambda store, name: store.get_validation_reference(name),
+)
 projects = _object_group(
     "projects",
     "projects",
