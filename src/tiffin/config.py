@@ -30,6 +30,9 @@ CONFIG_TEXT_VARIABLES = ("TIFFIN_FEATURE_STORE_YAML_BASE64", "FEATURE_STORE_YAML
 #: Older names of the backends.
 OFFLINE_ALIASES = {"file": "duckdb", "dask": "duckdb"}
 
+#: What older repositories may name; it chooses nothing.
+_PROVIDERS = ("local", "gcp", "aws", "azure", "chronon", "unity_catalog")
+
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _CREDENTIALS = re.compile(r"://[^/@\s]*@")
 _SECRET = re.compile(r"pass|secret|token|key|credential|connection_string", re.IGNORECASE)
@@ -143,6 +146,14 @@ class RepoConfig(_Section):
     def _check_project(cls, value: str) -> str:
         if not is_project_name(value):
             raise ValueError("use letters, digits, '_' and '-', starting with a letter or digit")
+        return value
+
+    @field_validator("provider")
+    @classmethod
+    def _check_provider(cls, value: str) -> str:
+        if value not in _PROVIDERS and "." not in value:
+            near = nearest(value, _PROVIDERS)
+            raise ValueError(f"there is no provider {value!r}; {near}")
         return value
 
     @model_validator(mode="before")

@@ -128,3 +128,11 @@ def test_a_script_is_run_with_its_arguments(tiffin: Tiffin, applied: Path) -> No
     answer = tiffin("run", "job.py", "--deep", "x")
     assert json.loads(answer.out) == [["--deep", "x"], "shop"]
     tiffin("run", "no_such_job.py", code=2)
+
+
+def test_version_says_which_feast_is_meant_where(tiffin: Tiffin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiffin.cli.commands.about._installed_feast", lambda: None)
+    assert tiffin("version").out.splitlines()[1:] == []
+    monkeypatch.setattr("tiffin.cli.commands.about._installed_feast", lambda: "0.67.0")
+    assert "Feast 0.67.0 is installed too" in tiffin("version").out
+    assert tiffin("version", "--json").data["feast"] == "0.67.0"

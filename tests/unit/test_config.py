@@ -193,3 +193,10 @@ def test_a_file_one_folder_below_is_pointed_out(tmp_path: Path) -> None:
     (tmp_path / "feature_repo" / "feature_store.yaml").write_text("project: p\n")
     with pytest.raises(ConfigError, match=r"(?s)there is one in feature_repo/.*-c feature_repo"):
         load_config(tmp_path)
+
+
+def test_a_provider_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    assert RepoConfig(project="p", provider="gcp").provider == "gcp"
+    assert RepoConfig(project="p", provider="my.package.Provider").provider == "my.package.Provider"
+    with pytest.raises(ConfigError, match=r"there is no provider 'locl'; did you mean local"):
+        RepoConfig(project="p", provider="locl")

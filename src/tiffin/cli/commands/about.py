@@ -18,10 +18,24 @@ def version(as_json: bool) -> None:
 
     import tiffin
 
+    feast = _installed_feast()
     if as_json:
-        print_json({"tiffin": tiffin.__version__, "python": platform.python_version()})
-    else:
-        say(f"tiffin {tiffin.__version__}")
+        print_json({"tiffin": tiffin.__version__, "python": platform.python_version(), "feast": feast})
+        return
+    say(f"tiffin {tiffin.__version__}")
+    if feast:
+        say(f"Feast {feast} is installed too. In feature repositories and under `tiffin run`, `import feast` means")
+        say("tiffin; elsewhere it means Feast, unless `import tiffin.compat.feast` comes first.")
+
+
+def _installed_feast() -> str | None:
+    """The version of Feast that is installed beside tiffin."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("feast")
+    except PackageNotFoundError:
+        return None
 
 
 @click.command()
