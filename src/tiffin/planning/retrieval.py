@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tiffin.definitions import DataSource
@@ -95,6 +95,16 @@ class RetrievalPlan:
     def keys(self) -> dict[str, FeatureType]:
         """The key columns that entity rows must have, with their types, in order of first use."""
         return {key.entity_column: key.dtype for view in self.views for key in view.keys}
+
+    @property
+    def stored(self) -> RetrievalPlan:
+        """The plan of all that is read: what is asked for and what functions compute from, under full names."""
+        columns = tuple(
+            OutputColumn(number, place, f"{view.name}__{feature.name}")
+            for number, view in enumerate(self.views)
+            for place, feature in enumerate(view.features)
+        )
+        return replace(self, columns=columns, computed=(), request_columns={})
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,9 @@ def test_sql_cannot_compute_it(tmp_path: Path) -> None:
     job = opened(tmp_path, on_demand(lists)).get_historical_features(frame(), ["made:out"])
     with pytest.raises(UnsupportedError, match="made is a Python function"):
         job.to_sql()
+    explained = job.explain()
+    assert "made: computed in Python by unit.on_demand.test_computing:lists from " in explained
+    assert "stats__trips" in explained
 
 
 def test_batches_give_what_the_whole_gives(tmp_path: Path) -> None:
