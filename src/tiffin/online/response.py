@@ -57,17 +57,20 @@ class OnlineResponse:
         answer = _Answer(self._entities)
         answer.event_times = self._newest_times
         plan, found = self._plan, self._found
-        values = [rows.values() for rows in found]
         if plan.as_read:
-            answer.update(zip(plan.names, chain.from_iterable(values), strict=True))
+            values = chain.from_iterable([rows.values() for rows in found])
+            answer.update(zip(plan.names, values, strict=True))
         else:
+            used = {column.view for column in plan.columns if not column.computed}
+            stored = {view: found[view].values() for view in used}
             for column in plan.columns:
-                cells = (
-                    self._computed_column(column).python() if column.computed else values[column.view][column.feature]
-                )
+                if column.computed:
+                    cells = list(self._computed_column(column).python())
+                else:
+                    cells = stored[column.view][column.feature]
                 if column.default is not None:
                     cells = [column.default if value is None else value for value in cells]
-                answer[column.name] = cells if isinstance(cells, list) else list(cells)
+                answer[column.name] = cells
         if include_event_timestamps:
             answer.update(self._seconds())
         return answer
@@ -159,6 +162,9 @@ class _Answer(dict[str, list[Any]]):
         if name != "event_timestamp":
             raise KeyError(name)
         return self.event_times()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 def _key_array(values: list[Any], dtype: FeatureType, name: str) -> pa.Array:

