@@ -121,9 +121,7 @@ class OnDemandFeatureView(BaseFeatureView):
             return self.function
         if not callable(function) or not hasattr(function, "__code__"):
             raise self.error(f"{self.subject}: udf is {function!r}, not a function")
-        if len(inspect.signature(function).parameters) not in (1, 2) or (
-            len(inspect.signature(function).parameters) == 2 and not asks_for_now(function)
-        ):
+        if len(_parameters(function)) != 1 and not asks_for_now(function):
             hint = f"it takes its inputs, and a second parameter {NOW!r} if it needs the time of each row"
             raise self.error(f"{self.subject}: the function {function.__name__} has other parameters", hint=hint)
         return FunctionCode.of(function)
@@ -223,8 +221,13 @@ def on_demand_feature_view(
 
 def asks_for_now(function: Callable[..., Any]) -> bool:
     """Whether a function takes the time of each row as its second argument."""
-    parameters = list(inspect.signature(function).parameters)
-    return len(parameters) == 2 and parameters[1] == NOW
+    return _parameters(function)[1:] == (NOW,)
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The parameters; from the code, because this is asked for each time that the function runs."""
+    code = function.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _use(source: BaseFeatureView | ViewUse) -> ViewUse:
