@@ -66,6 +66,13 @@ class Facts:
         """The known time as microseconds; a fact whose created time is null was known at its event time."""
         return self.event.us if self.known is None else f"coalesce({self.known.us}, {self.event.us})"
 
+    def known_bound(self, operator: str, us: int) -> str:
+        """A condition on the known time, on the columns as they are: several times faster than on microseconds."""
+        if self.known is None:
+            return self.event.bound(operator, us)
+        unknown = f"{self.known.sql} IS NULL AND {self.event.bound(operator, us)}"
+        return f"({self.known.bound(operator, us)} OR ({unknown}))"
+
     def key_match(self, keys: Sequence[KeyColumn], other: str) -> str:
         """The condition that a fact has the key of a row of ``other`` (``k0``, ``k1``, ...)."""
         matches = [f"{self.key(key)} = {other}.k{number}" for number, key in enumerate(keys)]
@@ -163,7 +170,7 @@ class AsofJoin:
         if self._oldest_us is not None:
             bounds.append(facts.event.bound(">=", self._oldest_us))
         if known and self._only_known:
-            bounds.append(f"{facts.known_us} <= {index.last_us}")
+            bounds.append(facts.known_bound("<=", index.last_us))
         sql = (
             f"SELECT {columns} FROM {facts.relation.sql} f "
             f"JOIN tiffin_keys k ON {facts.key_match(self._view.keys, 'k')} WHERE {' AND '.join(bounds)}"
