@@ -102,6 +102,15 @@ def map_of_struct(column: pa.Array) -> pa.Array:
     return pa.MapArray.from_arrays(nullable_column(starts, np.append(valid, True)), keys, items)
 
 
+def pandas_type(arrow: pa.DataType) -> Any:
+    """Pandas' type with nulls for integers and booleans, for ``types_mapper``; it does not depend on values (TYP-2)."""
+    import pandas as pd
+    import pyarrow as pa
+
+    found = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    return found.get(arrow)
+
+
 def shown(column: pa.Array, row: int) -> str:
     """One value as text for a message; also a time that Python has no datetime for."""
     import pyarrow as pa

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from tiffin.columns import pandas_type
 from tiffin.online.defaults import fill_nulls
 from tiffin.online.found import FieldStatus, FoundRows
 from tiffin.online.keys import key_values
@@ -103,11 +104,7 @@ class OnlineResponse:
         Args:
             include_event_timestamps: as in ``to_dict``.
         """
-        import pandas as pd
-        import pyarrow as pa
-
-        types = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-        frame: pd.DataFrame = self.to_arrow(include_event_timestamps).to_pandas(types_mapper=types.get)
+        frame: pd.DataFrame = self.to_arrow(include_event_timestamps).to_pandas(types_mapper=pandas_type)
         return frame
 
     def statuses(self) -> dict[str, list[str]]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tiffin.columns import numpy_values
+from tiffin.columns import numpy_values, pandas_type
 from tiffin.definitions import FeatureService, SavedDataset, SavedDatasetFileStorage, ValidationReference
 from tiffin.errors import DefinitionError, InputError, SourceError
 from tiffin.operations.apply import apply
-from tiffin.operations.retrieve import RetrievalJob, pandas_type, retrieve
+from tiffin.operations.retrieve import RetrievalJob, retrieve
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tiffin.columns import numpy_values, single_chunk
+from tiffin.columns import numpy_values, pandas_type, single_chunk
 from tiffin.contracts.offline import OfflineEngine, ViewReport
 from tiffin.definitions import FeatureService, ValidationReference
 from tiffin.errors import InputError, RequestError, StoreError, ValidationError, nearest
@@ -403,18 +403,6 @@ def _compute(
 
 def _with_default(column: Any, dtype: FeatureType, default: Any, name: str) -> Any:
     return column if default is None else fill_nulls(single_chunk(column), default_column(default, dtype, name))
-
-
-def pandas_type(arrow: Any) -> Any:
-    """Pandas' type with nulls for integers and booleans (TYP-2)."""
-    import pandas as pd
-    import pyarrow as pa
-
-    return {
-        pa.int32(): pd.Int32Dtype(),
-        pa.int64(): pd.Int64Dtype(),
-        pa.bool_(): pd.BooleanDtype(),
-    }.get(arrow)
 
 
 def _write_parquet(table: pa.Table, path: str, allow_overwrite: bool) -> str:

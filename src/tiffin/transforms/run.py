@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from tiffin.columns import pandas_type
 from tiffin.definitions.on_demand import asks_for_now
 from tiffin.errors import FunctionError, TiffinError, nearest
 from tiffin.planning.casting import cast_exactly
@@ -165,7 +166,7 @@ def _pandas(
     import pandas as pd
     import pyarrow as pa
 
-    frame = table.to_pandas(types_mapper=_nullable)
+    frame = table.to_pandas(types_mapper=pandas_type)
     index = frame.index
     given = function(frame) if moments is None else function(frame, moments.to_pandas())
     if not isinstance(given, pd.DataFrame):
@@ -192,15 +193,6 @@ def _polars(
     if not isinstance(given, pl.DataFrame):
         raise _broken(view, f"gives a {type(given).__name__}, where a DataFrame is expected", "return a DataFrame")
     return {name: given[name].to_arrow() for name in given.columns}
-
-
-def _nullable(arrow: pa.DataType) -> Any:
-    """Integers and booleans in the types that have nulls, whatever the values are (TYP-2)."""
-    import pandas as pd
-    import pyarrow as pa
-
-    found = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    return found.get(arrow)
 
 
 # --- Promises --------------------------------------------------------------------------------------------------------
