@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -43,57 +44,56 @@ def compute(
     view = computed.view
     if count == 0:
         return [held_to([], field.dtype) for field in view.features]
-    names = [item.names for item in computed.inputs]
+    named = {name: column for item, column in zip(computed.inputs, inputs, strict=True) for name in item.names}
+    rows = _Rows(named, now_us, count)
+    run = _row_by_row if view.singleton else _lists if view.mode == "python" else _frame
     try:
-        if view.singleton:
-            return _row_by_row(view, function, names, inputs, now_us, count)
-        if view.mode == "python":
-            return _lists(view, function, names, inputs, now_us, count)
-        return _frame(view, function, names, inputs, now_us, count)
+        return run(view, function, rows)
     except TiffinError:
         raise
     except Exception as error:
-        raise _failed(view, error, names) from error
+        raise _failed(view, error, [item.names[0] for item in computed.inputs], named) from error
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What a function is run over.
+
+    Attributes:
+        inputs: its inputs, under each of their names.
+        now_us: the time of each row.
+        count: how many rows.
+    """
+
+    inputs: Mapping[str, Column]
+    now_us: Sequence[int]
+    count: int
+
+    def moments(self) -> list[datetime]:
+        """The time of each row, aware and in UTC."""
+        return [from_us(us) for us in self.now_us]
 
 
 # --- Python ----------------------------------------------------------------------------------------------------------
 
 
-def _row_by_row(
-    view: OnDemandFeatureView,
-    function: Function,
-    names: Sequence[tuple[str, ...]],
-    inputs: Sequence[Column],
-    now_us: Sequence[int],
-    count: int,
-) -> list[Column]:
+def _row_by_row(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
     """A dict of values in, a dict of values out, for each row."""
-    flat = [name for each in names for name in each]
-    columns = [column.python() for column, each in zip(inputs, names, strict=True) for _ in each]
+    columns = [column.python() for column in rows.inputs.values()]
     wants_now = asks_for_now(function)
-    rows = []
-    for number, values in enumerate(zip(*columns, strict=True) if columns else [()] * count):
-        row = dict(zip(flat, values, strict=True))
-        given = function(row, from_us(now_us[number])) if wants_now else function(row)
-        rows.append(_checked_names(view, given, flat))
-    return [_typed(view, field, [row[field.name] for row in rows]) for field in view.features]
+    found = []
+    for number, values in enumerate(zip(*columns, strict=True) if columns else [()] * rows.count):
+        row = dict(zip(rows.inputs, values, strict=True))
+        given = function(row, from_us(rows.now_us[number])) if wants_now else function(row)
+        found.append(_checked_names(view, given, rows.inputs))
+    return [_typed(view, field, [row[field.name] for row in found]) for field in view.features]
 
 
-def _lists(
-    view: OnDemandFeatureView,
-    function: Function,
-    names: Sequence[tuple[str, ...]],
-    inputs: Sequence[Column],
-    now_us: Sequence[int],
-    count: int,
-) -> list[Column]:
+def _lists(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
     """A dict of lists in, a dict of lists out. The lists are copies: the function may change them."""
-    given: dict[str, list[Any]] = {
-        name: list(column.python()) for column, each in zip(inputs, names, strict=True) for name in each
-    }
-    flat = list(given)
-    arguments = [given, _moments(now_us)] if asks_for_now(function) else [given]
-    found = _checked_names(view, function(*arguments), flat)
+    given = {name: list(column.python()) for name, column in rows.inputs.items()}
+    arguments = [given, rows.moments()] if asks_for_now(function) else [given]
+    found = _checked_names(view, function(*arguments), rows.inputs)
     columns = []
     for field in view.features:
         values = found[field.name]
@@ -101,12 +101,12 @@ def _lists(
         if not isinstance(values, list | tuple):
             hint = "give a list with one value per row, or declare singleton=True"
             raise _broken(view, f"gives {values!r} for {field.name!r}, where a list is expected", hint)
-        _check_count(view, field.name, len(values), count)
+        _check_count(view, field.name, len(values), rows.count)
         columns.append(_typed(view, field, values))
     return columns
 
 
-def _checked_names(view: OnDemandFeatureView, given: Any, inputs: Sequence[str]) -> Mapping[str, Any]:
+def _checked_names(view: OnDemandFeatureView, given: Any, inputs: Collection[str]) -> Mapping[str, Any]:
     """What a function gave, when it is what it declares: inputs that it hands on are left out."""
     if not isinstance(given, Mapping):
         raise _broken(view, f"gives a {type(given).__name__}, where a dict is expected", "return {feature: values}")
@@ -128,30 +128,22 @@ def _typed(view: OnDemandFeatureView, field: Field, values: Sequence[Any]) -> Co
 # --- Frames ----------------------------------------------------------------------------------------------------------
 
 
-def _frame(
-    view: OnDemandFeatureView,
-    function: Function,
-    names: Sequence[tuple[str, ...]],
-    inputs: Sequence[Column],
-    now_us: Sequence[int],
-    count: int,
-) -> list[Column]:
+def _frame(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
     """A pandas or polars frame in, one of the same kind and length out."""
     import pyarrow as pa
 
-    arrays = {name: column.arrow() for column, each in zip(inputs, names, strict=True) for name in each}
-    flat = list(arrays)
-    table = pa.table(arrays) if arrays else pa.table({"_": pa.nulls(count)})
-    moments = pa.array(_moments(now_us), pa.timestamp("us", "UTC")) if asks_for_now(function) else None
+    arrays = {name: column.arrow() for name, column in rows.inputs.items()}
+    table = pa.table(arrays) if arrays else pa.table({"_": pa.nulls(rows.count)})
+    moments = pa.array(rows.moments(), pa.timestamp("us", "UTC")) if asks_for_now(function) else None
     if view.mode == "polars":
         found = _polars(view, function, table, moments)
     else:
         found = _pandas(view, function, table, moments)
-    _check_names(view, found.keys(), [*flat, "_"])
+    _check_names(view, found.keys(), [*arrays, "_"])
     columns = []
     for field in view.features:
         values = found[field.name]
-        _check_count(view, field.name, len(values), count)
+        _check_count(view, field.name, len(values), rows.count)
         try:
             columns.append(Column(field.dtype, arrow=cast_exactly(values, field.dtype, field.name)))
         except TiffinError as error:
@@ -198,11 +190,7 @@ def _polars(
 # --- Promises --------------------------------------------------------------------------------------------------------
 
 
-def _moments(now_us: Sequence[int]) -> list[datetime]:
-    return [from_us(us) for us in now_us]
-
-
-def _check_names(view: OnDemandFeatureView, given: Any, inputs: Sequence[str]) -> None:
+def _check_names(view: OnDemandFeatureView, given: Any, inputs: Collection[str]) -> None:
     declared = set(view.feature_names)
     for name in declared:
         if name not in given:
@@ -225,15 +213,12 @@ def _broken(view: OnDemandFeatureView, what: str, hint: str) -> FunctionError:
     )
 
 
-def _failed(view: OnDemandFeatureView, error: Exception, names: Sequence[tuple[str, ...]]) -> FunctionError:
+def _failed(view: OnDemandFeatureView, error: Exception, names: Sequence[str], there: Collection[str]) -> FunctionError:
     """An error of the user's own; a missing column is told by the names that are there."""
-    there = [name for each in names for name in each]
     missing = error.args[0] if isinstance(error, KeyError) and error.args else None
     if isinstance(missing, str) and missing not in there:
-        listed = ", ".join(each[0] for each in names)
         near = nearest(missing, there)
+        listed = ", ".join(names)
         hint = f"{near + '; ' if near else ''}it gets {listed}; add the view or request source that has {missing!r}"
         return _broken(view, f"reads {missing!r}, which none of its sources has", hint)
-    return _broken(
-        view, f"fails: {type(error).__name__}: {error}", "the error of the function is the cause of this one"
-    )
+    return _broken(view, f"fails: {type(error).__name__}: {error}", "its own error is the cause of this one")
