@@ -128,6 +128,22 @@ class WithinLimit(Target):
 
 
 @dataclass(frozen=True)
+class OverLimit(Target):
+    """tiffin's median is at most `seconds` more than that of the best side written by hand."""
+
+    seconds: float
+
+    def judge(self, results: Sequence[Result]) -> Verdict:
+        """Says whether it is met."""
+        text = f"<= {format_seconds(self.seconds)} over the raw limit"
+        limit, seen = best_limit(results), measured(tiffin_of(results), "p50")
+        if limit is None or seen is None:
+            return Verdict(text, None, "not measured")
+        more = seen - limit.seconds["p50"]
+        return Verdict(text, more <= self.seconds, format_seconds(max(more, 0.0)))
+
+
+@dataclass(frozen=True)
 class AheadOf(Target):
     """tiffin is at least `factor` times as fast as another side, where that side finishes."""
 

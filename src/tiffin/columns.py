@@ -88,6 +88,29 @@ def nullable_column(values: NDArray[Any], valid: NDArray[np.bool_], type_: pa.Da
     return pa.Array.from_buffers(found, len(values), [pa.py_buffer(bits), pa.py_buffer(values)])
 
 
+def map_of_struct(column: pa.Array) -> pa.Array:
+    """A column of structs as maps from the names of their parts to text."""
+    import pyarrow as pa
+
+    names, valid = [part.name for part in column.type], valid_mask(column)
+    there = column.filter(pa.array(valid)) if column.null_count else column
+    rows = len(there)
+    row_by_row = np.arange(len(names) * rows).reshape(len(names), rows).T.ravel()
+    items = pa.concat_arrays([part.cast(pa.string()) for part in there.flatten()]).take(arrow_column(row_by_row))
+    keys = pa.array(names, pa.string()).take(arrow_column(np.tile(np.arange(len(names)), rows)))
+    starts = np.concatenate([[0], np.cumsum(valid)]).astype(np.int32) * np.int32(len(names))
+    return pa.MapArray.from_arrays(nullable_column(starts, np.append(valid, True)), keys, items)
+
+
+def pandas_type(arrow: pa.DataType) -> Any:
+    """Pandas' type with nulls for integers and booleans, for ``types_mapper``; it does not depend on values (TYP-2)."""
+    import pandas as pd
+    import pyarrow as pa
+
+    found = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    return found.get(arrow)
+
+
 def shown(column: pa.Array, row: int) -> str:
     """One value as text for a message; also a time that Python has no datetime for."""
     import pyarrow as pa

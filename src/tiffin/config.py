@@ -6,6 +6,7 @@ are checked by the store itself, when it is opened.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Hashable, Mapping
@@ -23,8 +24,14 @@ CONFIG_FILE = "feature_store.yaml"
 #: Where the file is when neither a folder nor a file is given; the second name is the one older repositories use.
 CONFIG_FILE_VARIABLES = ("TIFFIN_FS_YAML_FILE_PATH", "FEAST_FS_YAML_FILE_PATH")
 
+#: The file itself, in Base64, where neither a folder nor a file is given.
+CONFIG_TEXT_VARIABLES = ("TIFFIN_FEATURE_STORE_YAML_BASE64", "FEATURE_STORE_YAML_BASE64")
+
 #: Older names of the backends.
 OFFLINE_ALIASES = {"file": "duckdb", "dask": "duckdb"}
+
+#: What older repositories may name; it chooses nothing.
+_PROVIDERS = ("local", "gcp", "aws", "azure", "chronon", "unity_catalog")
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _CREDENTIALS = re.compile(r"://[^/@\s]*@")
@@ -121,6 +128,11 @@ class RepoConfig(_Section):
     coerce_tz_aware: bool = Field(default=True, description="kept for older repositories; times are always UTC")
     flags: Any = Field(default=None, description="kept for older repositories; no effect")
     batch_engine: Literal["local"] = Field(default="local", description="where batches are computed; only `local`")
+    feature_server: Any = Field(default=None, description="kept for older repositories; there is no server yet")
+    embedding_model: Any = Field(default=None, description="kept for older repositories; no effect")
+    openlineage: Any = Field(default=None, description="kept for older repositories; no effect")
+    mlflow: Any = Field(default=None, description="kept for older repositories; no effect")
+    data_quality_monitoring: Any = Field(default=None, description="kept for older repositories; no effect")
     auth: Literal["no_auth"] = Field(default="no_auth", description="who may do what; only `no_auth`")
 
     def __init__(self, **values: Any) -> None:
@@ -134,6 +146,14 @@ class RepoConfig(_Section):
     def _check_project(cls, value: str) -> str:
         if not is_project_name(value):
             raise ValueError("use letters, digits, '_' and '-', starting with a letter or digit")
+        return value
+
+    @field_validator("provider")
+    @classmethod
+    def _check_provider(cls, value: str) -> str:
+        if value not in _PROVIDERS and "." not in value:
+            near = nearest(value, _PROVIDERS)
+            raise ValueError(f"there is no provider {value!r}; {near}")
         return value
 
     @model_validator(mode="before")
@@ -176,13 +196,16 @@ def load_config(repo_path: str | Path | None = None, fs_yaml_file: str | Path | 
     Raises:
         ConfigError: the file is missing, is not YAML, or holds something that is not allowed; names file and line.
     """
-    if fs_yaml_file is None and repo_path is None:
-        fs_yaml_file = next((os.environ[name] for name in CONFIG_FILE_VARIABLES if os.environ.get(name)), None)
-    if fs_yaml_file is None:
-        fs_yaml_file = Path(repo_path or ".") / CONFIG_FILE
-    file = Path(fs_yaml_file).expanduser()
-    folder = (Path(repo_path).expanduser() if repo_path is not None else file.parent).resolve()
-    node, values = _parse(file, _read(file))
+    variables = os.environ if fs_yaml_file is None and repo_path is None else {}
+    named = next((variables[name] for name in CONFIG_FILE_VARIABLES if variables.get(name)), None)
+    written = next((name for name in CONFIG_TEXT_VARIABLES if variables.get(name)), None)
+    if named is None and written is not None:
+        file, folder, text = Path(f"${written}"), Path.cwd(), _decoded(written)
+    else:
+        file = Path(fs_yaml_file or named or Path(repo_path or ".") / CONFIG_FILE).expanduser()
+        folder = (Path(repo_path).expanduser() if repo_path is not None else file.parent).resolve()
+        text = _read(file)
+    node, values = _parse(file, text)
     if "repo_path" in values:
         raise ConfigError("repo_path is not set in the file", location=str(file), hint="it is the file's folder")
     try:
@@ -193,11 +216,22 @@ def load_config(repo_path: str | Path | None = None, fs_yaml_file: str | Path | 
         raise
 
 
+def _decoded(variable: str) -> str:
+    try:
+        return base64.b64decode(os.environ[variable], validate=True).decode()
+    except ValueError:
+        hint = f"put there what `base64 -w0 {CONFIG_FILE}` prints"
+        raise ConfigError(f"the environment variable {variable} is not text in Base64", hint=hint) from None
+
+
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         hint = f"run `tiffin init` to make a repository, or go to the folder that has {file.name}"
+        below = sorted(found.parent.name for found in file.parent.glob(f"*/{file.name}"))
+        if below:
+            hint = f"there is one in {below[0]}/: go there, or pass -c {below[0]} or repo_path={below[0]!r}"
         raise ConfigError(f"there is no {file.name} in {file.parent.resolve()}", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error

@@ -12,6 +12,8 @@ The tree, with the moment at which each is raised::
     │   └── NameCollisionError                ... two output columns would have one name
     ├── InputError (ValueError)             a value, a column or an entity row that was handed in is wrong
     │   └── TypeMismatchError (TypeError)     ... a value cannot be kept in the declared type
+    ├── FunctionError                       a user's function fails, or breaks what its view declares
+    ├── ValidationError                     a training set is not like its reference; says in what
     ├── SourceError                         a data source cannot be read: missing, corrupt, without a column
     ├── UnsupportedError (NotImplementedError)  something the chosen backend cannot do
     ├── RegistryError                       the registry cannot be read or written
@@ -142,6 +144,18 @@ class TypeMismatchError(InputError, TypeError):
     """A value cannot be kept, unchanged, in the declared type."""
 
     code = "type_mismatch"
+
+
+class FunctionError(TiffinError):
+    """A user's function fails, reads what is not declared, gives something else than declared, or is not found."""
+
+    code = "function"
+
+
+class ValidationError(TiffinError):
+    """A training set is not like the dataset that it was compared with."""
+
+    code = "validation"
 
 
 class SourceError(TiffinError):

@@ -6,16 +6,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiffin.time import MIN_US
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tiffin.config import RepoConfig
     from tiffin.contracts.registry import Commit, MaterializationRun, RegistryStore
-    from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
+    from tiffin.definitions import (
+        BaseFeatureView,
+        DataSource,
+        Definition,
+        Entity,
+        FeatureService,
+        FeatureView,
+        LabelView,
+        OnDemandFeatureView,
+        Project,
+        PushMode,
+        SavedDataset,
+        ValidationReference,
+    )
     from tiffin.online.pipeline import EntityRows
     from tiffin.online.response import OnlineResponse
+    from tiffin.operations.datasets import DatasetComparison
     from tiffin.operations.materialize import MaterializationReport
     from tiffin.operations.online import OnlineWrite
+    from tiffin.operations.push import PushReport
     from tiffin.operations.retrieve import RetrievalJob
     from tiffin.planning.apply import ApplyPlan
     from tiffin.time import Clock
@@ -23,6 +40,9 @@ if TYPE_CHECKING:
 
 class FeatureStore:
     """A feature repository, ready for use. One object may be shared by many threads.
+
+    ``allow_cache`` and ``allow_registry_cache`` are there for compatibility: how old definitions may be is one setting,
+    ``cache_ttl_seconds``, and ``refresh_registry`` looks for newer ones at once.
 
     Args:
         repo_path: the folder that has ``feature_store.yaml``; the working directory when nothing is given.
@@ -98,6 +118,7 @@ class FeatureStore:
         objects: Definition | Iterable[Definition] | ApplyPlan,
         objects_to_delete: Iterable[Definition] | None = None,
         partial: bool = True,
+        skip_feature_view_validation: bool = False,
     ) -> ApplyPlan:
         """Make definitions the current ones, all of them or none (DEF-2), and create what they need online.
 
@@ -105,6 +126,8 @@ class FeatureStore:
             objects: definitions; or a plan, which is carried out exactly as it was shown.
             objects_to_delete: definitions to remove.
             partial: whether definitions that are not among the objects stay; otherwise they are removed.
+            skip_feature_view_validation: accepted for compatibility; functions are never run here, and the rest is
+                always checked.
 
         Returns:
             The plan that was carried out; an empty one when there was nothing to change (DEF-3).
@@ -145,47 +168,89 @@ class FeatureStore:
         """Look for newer definitions now, instead of after ``cache_ttl_seconds``."""
         self.context.refresh()
 
-    def list_entities(self, *, tags: Mapping[str, str] | None = None) -> list[Entity]:
+    def list_entities(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[Entity]:
         """The entities, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_entities
 
         return list_entities(self.context, tags)
 
-    def list_feature_views(self, *, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
+    def list_feature_views(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
         """The feature views, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_feature_views
 
         return list_feature_views(self.context, tags)
 
-    def list_data_sources(self, *, tags: Mapping[str, str] | None = None) -> list[DataSource]:
+    def list_on_demand_feature_views(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[OnDemandFeatureView]:
+        """The on-demand feature views, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_on_demand_feature_views
+
+        return list_on_demand_feature_views(self.context, tags)
+
+    def list_label_views(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[LabelView]:
+        """The label views, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_label_views
+
+        return list_label_views(self.context, tags)
+
+    def list_all_feature_views(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[BaseFeatureView]:
+        """The views of every kind, by name; those that have all of the tags."""
+        views: list[BaseFeatureView] = [
+            *self.list_feature_views(tags=tags),
+            *self.list_on_demand_feature_views(tags=tags),
+        ]
+        return sorted(views, key=lambda view: view.name)
+
+    def list_data_sources(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[DataSource]:
         """The data sources, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_data_sources
 
         return list_data_sources(self.context, tags)
 
-    def list_feature_services(self, *, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
+    def list_feature_services(self, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
         """The feature services, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_feature_services
 
         return list_feature_services(self.context, tags)
 
-    def list_projects(self, *, tags: Mapping[str, str] | None = None) -> list[Project]:
+    def list_projects(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[Project]:
         """The projects of the registry, by name; those that have all of the tags."""
         from tiffin.operations.catalog import list_projects
 
         return list_projects(self.context, tags)
 
-    def get_entity(self, name: str) -> Entity:
+    def get_entity(self, name: str, allow_registry_cache: bool = True) -> Entity:
         """One entity; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_entity
 
         return get_entity(self.context, name)
 
-    def get_feature_view(self, name: str) -> FeatureView:
+    def get_feature_view(self, name: str, allow_registry_cache: bool = True) -> FeatureView:
         """One feature view; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_feature_view
 
         return get_feature_view(self.context, name)
+
+    def list_feature_view_versions(self, name: str) -> list[dict[str, Any]]:
+        """The versions of a feature view, newest first; a feature of one is asked for as ``view@v1:feature``."""
+        from tiffin.operations.versions import list_versions
+
+        return [version.to_dict() for version in list_versions(self.context, name)]
+
+    def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = True) -> OnDemandFeatureView:
+        """One on-demand feature view; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_on_demand_feature_view
+
+        return get_on_demand_feature_view(self.context, name)
+
+    def get_label_view(self, name: str, allow_registry_cache: bool = True) -> LabelView:
+        """One label view; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_label_view
+
+        return get_label_view(self.context, name)
 
     def get_data_source(self, name: str) -> DataSource:
         """One data source; raises ``NotFoundError`` with the nearest names."""
@@ -193,7 +258,7 @@ class FeatureStore:
 
         return get_data_source(self.context, name)
 
-    def get_feature_service(self, name: str) -> FeatureService:
+    def get_feature_service(self, name: str, allow_cache: bool = True) -> FeatureService:
         """One feature service; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.catalog import get_feature_service
 
@@ -209,6 +274,18 @@ class FeatureStore:
         """Remove a feature view from the definitions; refused while a service uses it."""
         self.apply([], [self.get_feature_view(name)])
 
+    def enable_feature_view(self, name: str) -> None:
+        """Serve a view again that was disabled."""
+        from tiffin.operations.catalog import set_enabled
+
+        set_enabled(self.context, name, enabled=True)
+
+    def disable_feature_view(self, name: str) -> None:
+        """Serve a view no longer, and load it no longer; what is stored stays."""
+        from tiffin.operations.catalog import set_enabled
+
+        set_enabled(self.context, name, enabled=False)
+
     def delete_feature_service(self, name: str) -> None:
         """Remove a feature service from the definitions."""
         self.apply([], [self.get_feature_service(name)])
@@ -222,6 +299,7 @@ class FeatureStore:
         full_feature_names: bool = False,
         start_date: datetime | str | None = None,
         end_date: datetime | str | None = None,
+        filter_by_created_timestamp: bool = False,
         *,
         keys: Any = None,
     ) -> RetrievalJob:
@@ -234,6 +312,7 @@ class FeatureStore:
             full_feature_names: name columns ``view__feature``.
             start_date: the first event time of the range, when there are no entity rows.
             end_date: the last one, included.
+            filter_by_created_timestamp: a fact counts only once it was known, as with ``point_in_time: known``.
             keys: of the facts in the range, only those of these keys: columns such as ``{"driver_id": [1001, 1002]}``
                 or a frame. Several columns are compared together; a view that lacks one of them gives no rows.
 
@@ -251,15 +330,85 @@ class FeatureStore:
             start_date=start_date,
             end_date=end_date,
             keys=keys,
+            only_known=filter_by_created_timestamp or None,
         )
+
+    def create_saved_dataset(
+        self,
+        from_: RetrievalJob,
+        name: str,
+        storage: Any,
+        tags: Mapping[str, str] | None = None,
+        feature_service: FeatureService | None = None,
+        allow_overwrite: bool = False,
+    ) -> SavedDataset:
+        """Write a training set to a file, and keep in the registry what it was made of.
+
+        Args:
+            from_: the retrieval.
+            name: of the dataset.
+            storage: ``SavedDatasetFileStorage(path=...)`` or a path.
+            tags: labels.
+            feature_service: the service that it is of, when the retrieval was made from a list of features.
+            allow_overwrite: replace a dataset and a file that are there.
+
+        Raises:
+            DefinitionError: there is a dataset of this name.
+            StoreError: a file is there, or it cannot be written.
+        """
+        from tiffin.operations.datasets import create_saved_dataset
+
+        return create_saved_dataset(
+            self.context, from_, name, storage, tags, feature_service, allow_overwrite=allow_overwrite
+        )
+
+    def get_saved_dataset(self, name: str) -> SavedDataset:
+        """One saved dataset, ready to be read; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.datasets import get_saved_dataset
+
+        return get_saved_dataset(self.context, name)
+
+    def list_saved_datasets(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[SavedDataset]:
+        """The saved datasets, by name; those that have all of the tags."""
+        from tiffin.operations.datasets import list_saved_datasets
+
+        return list_saved_datasets(self.context, tags)
+
+    def compare_saved_dataset(self, name: str) -> DatasetComparison:
+        """Make a saved dataset again from its own rows, and count per feature the rows that differ today.
+
+        Raises:
+            NotFoundError: there is no such dataset, or a feature of it is gone.
+            SourceError: its file is missing.
+        """
+        from tiffin.operations.datasets import compare_saved_dataset
+
+        return compare_saved_dataset(self.context, name)
+
+    def get_validation_reference(self, name: str, allow_cache: bool = True) -> ValidationReference:
+        """One validation reference, for ``to_df(validation_reference=...)``; raises ``NotFoundError``."""
+        from tiffin.operations.datasets import get_validation_reference
+
+        return get_validation_reference(self.context, name)
+
+    def list_validation_references(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[ValidationReference]:
+        """The validation references, by name; those that have all of the tags."""
+        from tiffin.operations.datasets import list_validation_references
+
+        return list_validation_references(self.context, tags)
 
     # Serving
 
     def materialize(
         self,
-        start_date: datetime | str | int,
-        end_date: datetime | str | int,
+        start_date: datetime | str | int | None,
+        end_date: datetime | str | int | None,
         feature_views: Sequence[str] | None = None,
+        disable_event_timestamp: bool = False,
         *,
         progress: Any = None,
     ) -> MaterializationReport:
@@ -269,6 +418,7 @@ class FeatureStore:
             start_date: the first event time.
             end_date: the last one; facts after now stay out.
             feature_views: names; all views that are online when left out.
+            disable_event_timestamp: load everything up to now, whatever the two dates are.
             progress: called as rows are written.
 
         Raises:
@@ -276,6 +426,8 @@ class FeatureStore:
         """
         from tiffin.operations.materialize import materialize
 
+        if disable_event_timestamp or start_date is None or end_date is None:
+            start_date, end_date = MIN_US, self.context.now_us()
         return materialize(self.context, start_date, end_date, feature_views, progress=progress)
 
     def materialize_incremental(
@@ -310,6 +462,7 @@ class FeatureStore:
         features: Sequence[str] | FeatureService,
         entity_rows: EntityRows,
         full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
         """The features of entities as of now, in one round trip; rules ONL-1 to ONL-5.
 
@@ -317,6 +470,7 @@ class FeatureStore:
             features: ``["view:feature", ...]``, or a service.
             entity_rows: ``[{"driver_id": 1}, ...]``, or ``{"driver_id": [1, ...]}``.
             full_feature_names: name columns ``view__feature``.
+            include_feature_view_version_metadata: accepted for compatibility; ``list_feature_view_versions`` tells.
 
         Raises:
             InputError: an entity row is wrong; names the row.
@@ -337,16 +491,78 @@ class FeatureStore:
 
         return await read_online_async(self.context, features, entity_rows, full_feature_names)
 
-    def write_to_online_store(self, feature_view_name: str, df: Any) -> OnlineWrite:
+    def push(
+        self,
+        push_source_name: str,
+        df: Any,
+        allow_registry_cache: bool = True,
+        to: PushMode | None = None,
+        transform_on_write: bool = True,
+    ) -> PushReport:
+        """Push facts to every view of a push source; all rows are checked before any is written (WR-5, WR-6).
+
+        Args:
+            push_source_name: the source.
+            df: a pandas or polars frame, an Arrow table or a list of dicts, with the columns of the source.
+            to: ``PushMode.ONLINE`` when left out, ``OFFLINE`` or ``ONLINE_AND_OFFLINE``; the history is appended to.
+            allow_registry_cache: accepted for compatibility.
+            transform_on_write: accepted for compatibility.
+
+        Raises:
+            NotFoundError: there is no such push source, or no view has it.
+            InputError: names the row and the column.
+        """
+        from tiffin.definitions import PushMode
+        from tiffin.operations.push import push
+
+        return push(self.context, push_source_name, df, PushMode.ONLINE if to is None else to)
+
+    async def push_async(
+        self, push_source_name: str, df: Any, allow_registry_cache: bool = True, to: PushMode | None = None
+    ) -> PushReport:
+        """Like ``push``, without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.push, push_source_name, df, allow_registry_cache, to)
+
+    def write_to_offline_store(
+        self, feature_view_name: str, df: Any, allow_registry_cache: bool = True, reorder_columns: bool = True
+    ) -> int:
+        """Append facts to the history of a view, and say how many; files that are there are not rewritten.
+
+        Args:
+            feature_view_name: the view.
+            df: as for ``push``.
+            allow_registry_cache: accepted for compatibility.
+            reorder_columns: accepted for compatibility; columns may come in any order.
+
+        Raises:
+            InputError: names the row and the column.
+        """
+        from tiffin.operations.push import write_to_offline_store
+
+        return write_to_offline_store(self.context, feature_view_name, df)
+
+    def write_to_online_store(
+        self,
+        feature_view_name: str,
+        df: Any = None,
+        inputs: Any = None,
+        allow_registry_cache: bool = True,
+        transform_on_write: bool = True,
+    ) -> OnlineWrite:
         """Write facts straight into the online store; all rows are checked before any is written (WR-5, WR-6).
 
         Args:
             feature_view_name: the view.
             df: a pandas or polars frame, an Arrow table or a list of dicts, with the keys, the features and the time.
+            inputs: the same as a dict of lists, instead of ``df``.
+            allow_registry_cache: accepted for compatibility.
+            transform_on_write: accepted for compatibility.
 
         Raises:
             InputError: names the row and the column.
         """
         from tiffin.operations.online import write_online
 
-        return write_online(self.context, feature_view_name, df)
+        return write_online(self.context, feature_view_name, inputs if df is None else df)

@@ -151,3 +151,19 @@ def format_duration(value: timedelta | None) -> str:
         count, left = divmod(left, _UNIT_US[unit])
         text += f"{count}{unit}" if count else ""
     return sign + text
+
+
+class EventTime(datetime):
+    """The time of a fact, aware and in UTC. A naive time minus it is a duration: naive means local, as in Python."""
+
+    @classmethod
+    def of(cls, us: int) -> EventTime:
+        """From microseconds."""
+        moment = from_us(us)
+        return cls.combine(moment.date(), moment.timetz())
+
+    def __rsub__(self, other: object) -> timedelta:
+        if not isinstance(other, datetime):
+            return NotImplemented
+        aware = other.astimezone() if other.tzinfo is None else other
+        return aware - datetime.combine(self.date(), self.timetz())

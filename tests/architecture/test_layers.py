@@ -14,15 +14,15 @@ ROOT = Path(tiffin.__file__).parent
 
 #: Each part may import from its own row and from the rows above it.
 LAYERS = [
-    {"errors", "time", "types", "columns"},
+    {"errors", "time", "types", "columns", "compat"},
     {"definitions"},
     {"registry", "semantics"},
-    {"planning", "windows", "online", "sql", "contracts", "config"},
+    {"planning", "windows", "online", "transforms", "sql", "contracts", "config"},
     {"backends"},
     {"operations"},
     {"quality", "governance", "testing"},
     {"store"},
-    {"cli", "server", "integrations", "compat"},
+    {"cli", "server", "integrations"},
 ]
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}
 

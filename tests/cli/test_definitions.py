@@ -87,17 +87,26 @@ def test_history_is_a_table_for_people(tiffin: Tiffin, applied: Path) -> None:
     assert tiffin("history").out.splitlines()[0].split() == ["VERSION", "CREATED", "AUTHOR", "MESSAGE"]
 
 
-def test_teardown_asks_and_does_nothing_without_a_yes(tiffin: Tiffin, applied: Path) -> None:
+def test_teardown_asks_and_does_nothing_without_a_yes(
+    tiffin: Tiffin, applied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiffin.cli.commands.registry.is_terminal", lambda: True)
     assert "Nothing was done" in tiffin("teardown", input="n\n", code=1).err
     tiffin("teardown", input="", code=1)
     assert tiffin("teardown", "--json", code=1).problem["hint"] == "add --yes"
     assert len(tiffin("history", "--json").data) == 1
 
 
-@pytest.mark.parametrize(("words", "input"), [(["--yes"], None), ([], "y\n")])
+@pytest.mark.parametrize(("words", "input", "asked"), [(["--yes"], None, True), ([], "y\n", True), ([], None, False)])
 def test_teardown_removes_definitions_and_tables_but_no_source(
-    tiffin: Tiffin, loaded: Path, words: list[str], input: str | None
+    tiffin: Tiffin,
+    loaded: Path,
+    words: list[str],
+    input: str | None,
+    asked: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("tiffin.cli.commands.registry.is_terminal", lambda: asked)
     assert "Deleted project retail" in tiffin("teardown", *words, input=input).out
     assert tiffin("history", "--json").data == []
     assert (loaded / "sales.parquet").exists()

@@ -173,3 +173,30 @@ def test_settings_cannot_be_changed() -> None:
     config = RepoConfig(project="p")
     with pytest.raises(ValueError, match="frozen"):
         config.project = "q"
+
+
+@pytest.mark.parametrize("variable", ["TIFFIN_FEATURE_STORE_YAML_BASE64", "FEATURE_STORE_YAML_BASE64"])
+def test_the_file_may_be_in_a_variable(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, base64.b64encode(b"project: shipped\n").decode())
+    config = load_config()
+    assert (config.project, config.repo_path) == ("shipped", tmp_path)
+    (tmp_path / "feature_store.yaml").write_text("project: local\n")
+    assert load_config(tmp_path).project == "local"
+    monkeypatch.setenv(variable, "no base64!")
+    with pytest.raises(ConfigError, match=rf"{variable} is not text in Base64"):
+        load_config()
+
+
+def test_a_file_one_folder_below_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "feature_repo").mkdir()
+    (tmp_path / "feature_repo" / "feature_store.yaml").write_text("project: p\n")
+    with pytest.raises(ConfigError, match=r"(?s)there is one in feature_repo/.*-c feature_repo"):
+        load_config(tmp_path)
+
+
+def test_a_provider_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    assert RepoConfig(project="p", provider="gcp").provider == "gcp"
+    assert RepoConfig(project="p", provider="my.package.Provider").provider == "my.package.Provider"
+    with pytest.raises(ConfigError, match=r"there is no provider 'locl'; did you mean local"):
+        RepoConfig(project="p", provider="locl")

@@ -119,6 +119,19 @@ class OfflineEngine(ABC):
         """
 
     @abstractmethod
+    def append(self, source: DataSource, rows: pa.Table) -> None:
+        """Append rows to a source without rewriting what is there: all of them or none, visible at once.
+
+        Args:
+            source: where to.
+            rows: the columns of the source, in its types.
+
+        Raises:
+            UnsupportedError: the source cannot be appended to.
+            StoreError: it cannot be written.
+        """
+
+    @abstractmethod
     def fingerprint(self, source: DataSource) -> Mapping[str, str]:
         """Part of the source (such as a file) to what identifies its content; equal text means unchanged (MAT-3)."""
 

@@ -1,15 +1,36 @@
 """What a user declares. Frozen values; no I/O."""
 
 from tiffin.definitions.base import Definition
+from tiffin.definitions.base_view import BaseFeatureView
 from tiffin.definitions.entity import Entity
-from tiffin.definitions.feature_service import FeatureService, ViewUse
+from tiffin.definitions.feature_service import FeatureService
 from tiffin.definitions.feature_view import FeatureView
 from tiffin.definitions.field import Field
+from tiffin.definitions.function import FunctionCode
+from tiffin.definitions.label_view import ConflictPolicy, LabelView
+from tiffin.definitions.logging import FileLoggingDestination, LoggingConfig
+from tiffin.definitions.on_demand import OnDemandFeatureView, on_demand_feature_view
 from tiffin.definitions.project import Project
 from tiffin.definitions.projection import Projection
-from tiffin.definitions.sources import CsvFormat, DataSource, FileSource, ParquetFormat, PushSource, RequestSource
+from tiffin.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage
+from tiffin.definitions.sources import (
+    CsvFormat,
+    DataSource,
+    FileSource,
+    ParquetFormat,
+    PushMode,
+    PushSource,
+    RequestSource,
+    StreamSource,
+)
+from tiffin.definitions.streams import AvroFormat, JsonFormat, KafkaSource, KinesisSource, ProtoFormat
+from tiffin.definitions.validation import TableProfiler, ValidationReference
+from tiffin.definitions.view_use import ViewUse
 
 __all__ = [
+    "AvroFormat",
+    "BaseFeatureView",
+    "ConflictPolicy",
     "CsvFormat",
     "DataSource",
     "Definition",
@@ -17,11 +38,27 @@ __all__ = [
     "FeatureService",
     "FeatureView",
     "Field",
+    "FileLoggingDestination",
     "FileSource",
+    "FunctionCode",
+    "JsonFormat",
+    "KafkaSource",
+    "KinesisSource",
+    "LabelView",
+    "LoggingConfig",
+    "OnDemandFeatureView",
     "ParquetFormat",
     "Project",
     "Projection",
+    "ProtoFormat",
+    "PushMode",
     "PushSource",
     "RequestSource",
+    "SavedDataset",
+    "SavedDatasetFileStorage",
+    "StreamSource",
+    "TableProfiler",
+    "ValidationReference",
     "ViewUse",
+    "on_demand_feature_view",
 ]

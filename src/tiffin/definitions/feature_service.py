@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
-from tiffin.definitions.feature_view import FeatureView
+from tiffin.definitions.base_view import BaseFeatureView
+from tiffin.definitions.logging import LoggingConfig
 from tiffin.definitions.projection import Projection
+from tiffin.definitions.view_use import ViewUse
 from tiffin.errors import DefinitionTypeError
-
-
-@dataclass(frozen=True)
-class ViewUse:
-    """One view in a service: its name and how it is used."""
-
-    view: str
-    projection: Projection = field(default_factory=Projection)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +21,7 @@ class FeatureService(Definition):
     Args:
         features: views, views with a projection (``view[["a"]]``, ``view.with_name("b")``), or references as text:
             ``"view"`` or ``"view:feature"``, resolved at ``apply``.
-        logging_config: not supported yet; refused.
+        logging_config: that the feature server is to keep what it serves.
         precompute_online: as in Feast; kept.
 
     Raises:
@@ -40,8 +34,8 @@ class FeatureService(Definition):
     kind: ClassVar[str] = "feature service"
     forbidden_in_name: ClassVar[str] = ":"
 
-    features: Sequence[FeatureView | str]
-    logging_config: Any = None
+    features: Sequence[BaseFeatureView | str]
+    logging_config: LoggingConfig | None = None
     precompute_online: bool = False
 
     __hash__ = Definition.__hash__
@@ -51,7 +45,8 @@ class FeatureService(Definition):
         self.check_type("features", self.features, list, tuple)
         if not self.features:
             raise self.error(f"{self.subject} has no features", hint="pass features=[view, other_view[['a']]]")
-        self.refuse("logging_config", self.logging_config)
+        if self.logging_config is not None:
+            self.check_type("logging_config", self.logging_config, LoggingConfig)
         self._set("features", tuple(self.features))
         self._set("_uses", tuple(self._use(item) for item in self.features))
 
@@ -61,7 +56,8 @@ class FeatureService(Definition):
         return self._value() == other._value()
 
     def _value(self) -> tuple[object, ...]:
-        return (self.name, self.uses, self.description, self.tags, self.owner, self.precompute_online)
+        words = (self.description, self.tags, self.owner)
+        return (self.name, self.uses, *words, self.precompute_online, self.logging_config)
 
     @property
     def uses(self) -> tuple[ViewUse, ...]:
@@ -70,14 +66,12 @@ class FeatureService(Definition):
         return uses
 
     def _use(self, item: object) -> ViewUse:
-        if isinstance(item, FeatureView):
+        if isinstance(item, BaseFeatureView):
             return ViewUse(item.name, item.projection)
         if isinstance(item, ViewUse):
             return item
-        if isinstance(item, str):
-            view, _, feature = item.partition(":")
-            if view and (feature or ":" not in item):
-                return ViewUse(view, Projection(features=(feature,) if feature else None))
+        if isinstance(item, str) and (use := ViewUse.parse(item)) is not None:
+            return use
         raise DefinitionTypeError(
             f"{self.subject}: {item!r} is neither a feature view nor a reference",
             subject=self.subject,
@@ -91,6 +85,8 @@ class FeatureService(Definition):
         spec["features"] = [{"view": use.view, **use.projection.to_spec()} for use in self.uses]
         if self.precompute_online:
             spec["precompute_online"] = True
+        if self.logging_config is not None:
+            spec["logging"] = self.logging_config.to_spec()
         return spec
 
     @classmethod
@@ -98,4 +94,6 @@ class FeatureService(Definition):
         """Build it again from ``to_spec``'s data."""
         plain = dict(spec)
         uses: list[Any] = [ViewUse(item["view"], Projection.from_spec(item)) for item in plain.pop("features")]
-        return cls(features=uses, **plain)
+        logging = plain.pop("logging", None)
+        config = None if logging is None else LoggingConfig.from_spec(logging)
+        return cls(features=uses, logging_config=config, **plain)

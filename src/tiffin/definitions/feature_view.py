@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
+from tiffin.definitions.base_view import BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
 from tiffin.definitions.field import Field, check_fields
-from tiffin.definitions.projection import Projection
-from tiffin.definitions.sources import DataSource, PushSource
-from tiffin.errors import DefinitionTypeError, NotFoundError, nearest
+from tiffin.definitions.sources import DataSource, StreamSource
+from tiffin.errors import DefinitionTypeError, UnsupportedError, nearest
 from tiffin.time import duration_us
 from tiffin.types import KEY_TYPES, FeatureType
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureView(Definition):
+class FeatureView(BaseFeatureView):
     """Features of one or several entities.
 
     Args:
-        source: where the facts come from; a ``PushSource`` when they are pushed.
+        source: where the facts come from; a ``PushSource`` when they are pushed; another view for some of its facts'
+            columns under another ttl, other types or other keys.
         schema: the features, and the join keys whose type is to be declared; read from the source at ``apply`` when
             left out.
         entities: what the features describe; none for features that depend on time alone.
@@ -30,6 +31,7 @@ class FeatureView(Definition):
         online: whether ``materialize`` loads it.
         offline: whether pushed facts are also kept offline.
         sink_source, mode, org, enable_validation, version, enabled: as in Feast.
+        source_view: the name of the view that stands in the place of the source; found by itself.
 
     Raises:
         DefinitionError: with the file and line of the declaration.
@@ -59,7 +61,7 @@ class FeatureView(Definition):
     enable_validation: bool = False
     version: str = "latest"
     enabled: bool = True
-    projection: Projection = field(default_factory=Projection, repr=False)
+    source_view: str = ""
 
     __hash__ = Definition.__hash__
 
@@ -67,6 +69,8 @@ class FeatureView(Definition):
         super().__post_init__()
         self._set("entities", check_entities(self, self.entities))
         self._set("ttl", self._duration("ttl", self.ttl))
+        self._set("derived_from", ())
+        self._derive()
         if self.source is None:
             raise self.error(f"{self.subject} has no source", hint="pass source=FileSource(path=...)")
         self.check_type("source", self.source, DataSource)
@@ -75,6 +79,23 @@ class FeatureView(Definition):
         if self.schema is not None:
             self._set("schema", check_fields(self, "schema", self.schema))
             self._check_schema()
+
+    def _derive(self) -> None:
+        """Take the source of a view that stands in the place of a source."""
+        given: Any = self.source
+        views = list(given) if isinstance(given, list | tuple) else [given]
+        if not views or not all(isinstance(view, FeatureView) for view in views):
+            return
+        if len(views) > 1:
+            raise UnsupportedError(
+                f"{self.subject} has several views as its source, which is not supported yet",
+                subject=self.subject,
+                location=self.location,
+                hint="combine their features in an on-demand feature view or a feature service",
+            )
+        self._set("derived_from", (views[0],))
+        self._set("source_view", views[0].name)
+        self._set("source", views[0].source)
 
     def _check_schema(self) -> None:
         assert self.schema is not None
@@ -117,11 +138,6 @@ class FeatureView(Definition):
         return tuple(item for item in self.schema or () if item.name not in keys)
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The names of the features, in schema order."""
-        return tuple(item.name for item in self.features)
-
-    @property
     def entity_columns(self) -> tuple[Field, ...]:
         """The fields of the schema that are join keys."""
         keys = self.join_keys
@@ -141,45 +157,18 @@ class FeatureView(Definition):
     @property
     def batch_source(self) -> DataSource | None:
         """Where history is read from; ``None`` when facts are only pushed."""
-        return self.source.batch_source if isinstance(self.source, PushSource) else self.source
+        return self.source.batch_source if isinstance(self.source, StreamSource) else self.source
+
+    @property
+    def parents(self) -> tuple[FeatureView, ...]:
+        """The view that stands in the place of the source, when the definition was made with it."""
+        found: tuple[FeatureView, ...] = self.derived_from  # type: ignore[attr-defined]
+        return found
 
     @property
     def stream_source(self) -> DataSource | None:
         """The source that facts are pushed to, if any."""
-        return self.source if isinstance(self.source, PushSource) else None
-
-    @property
-    def name_to_use(self) -> str:
-        """The name in full feature names: the alias, else the name."""
-        return self.projection.alias or self.name
-
-    @property
-    def selected(self) -> tuple[Field, ...]:
-        """The features that the projection keeps, in its order."""
-        if self.projection.features is None:
-            return self.features
-        by_name = {item.name: item for item in self.features}
-        return tuple(by_name[name] for name in self.projection.features if name in by_name)
-
-    def feature(self, name: str) -> Field:
-        """One feature by name.
-
-        Raises:
-            NotFoundError: with the nearest names.
-        """
-        for item in self.features:
-            if item.name == name:
-                return item
-        raise NotFoundError(
-            f"{self.subject} has no feature {name!r}",
-            subject=self.subject,
-            location=self.location,
-            hint=nearest(name, self.feature_names),
-        )
-
-    def with_name(self, name: str) -> FeatureView:
-        """The same view under another name, so that it can be used twice in one request (PIT-11)."""
-        return replace(self, projection=replace(self.projection, alias=name))
+        return self.source if isinstance(self.source, StreamSource) else None
 
     def with_join_key_map(self, join_key_map: Mapping[str, str]) -> FeatureView:
         """The same view with its keys read from other columns of the entity rows (PIT-11).
@@ -191,21 +180,6 @@ class FeatureView(Definition):
             if key not in self.join_keys:
                 raise self.error(f"{self.subject} has no join key {key!r}", hint=nearest(key, self.join_keys))
         return replace(self, projection=replace(self.projection, join_key_map=dict(join_key_map)))
-
-    def with_projection(self, projection: Projection) -> FeatureView:
-        """The same view, used in the given way."""
-        return replace(self, projection=projection)
-
-    def __getitem__(self, names: list[str]) -> FeatureView:
-        """The same view with some of its features: ``view[["a", "b"]]``."""
-        if not isinstance(names, list):
-            raise DefinitionTypeError(
-                f"{self.subject}[...] takes a list of feature names, not {names!r}", hint=f"write view[[{names!r}]]"
-            )
-        if self.schema is not None:
-            for name in names:
-                self.feature(name)
-        return replace(self, projection=replace(self.projection, features=tuple(names)))
 
     def to_spec(self) -> dict[str, Any]:
         """JSON-ready data; the source and the entities are named."""
@@ -250,4 +224,5 @@ _OPTIONS: dict[str, Any] = {
     "enable_validation": False,
     "version": "latest",
     "enabled": True,
+    "source_view": "",
 }

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
 from tiffin.definitions.field import Field, check_fields
-from tiffin.errors import DefinitionError, nearest
 
 _FORMATS = ("parquet", "csv")
+
+
+class PushMode(enum.Enum):
+    """Where pushed facts go."""
+
+    ONLINE = 1
+    OFFLINE = 2
+    ONLINE_AND_OFFLINE = 3
 
 
 @dataclass(frozen=True)
@@ -145,8 +153,8 @@ class FileSource(DataSource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushSource(DataSource):
-    """Facts that are pushed by a program, with a batch source that holds their history.
+class StreamSource(DataSource):
+    """Facts that come one by one, with a batch source that holds their history.
 
     Args:
         batch_source: where the history is read from for training; without it, the view has no offline values.
@@ -170,6 +178,13 @@ class PushSource(DataSource):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PushSource(StreamSource):
+    """Facts that are pushed by a program."""
+
+    __hash__ = Definition.__hash__
+
+
+@dataclass(frozen=True, kw_only=True)
 class RequestSource(DataSource):
     """Values that come with a request, such as the amount of the payment that is being scored.
 
@@ -190,34 +205,3 @@ class RequestSource(DataSource):
     def to_spec(self) -> dict[str, Any]:
         """JSON-ready data."""
         return super().to_spec() | {"schema": [item.to_spec() for item in self.schema]}
-
-
-_SOURCE_TYPES: dict[str, type[DataSource]] = {
-    "FileSource": FileSource,
-    "PushSource": PushSource,
-    "RequestSource": RequestSource,
-}
-_FORMAT_TYPES = {"parquet": ParquetFormat, "csv": CsvFormat}
-
-
-def source_from_spec(spec: dict[str, Any], sources: Mapping[str, DataSource]) -> DataSource:
-    """Build a source again from ``to_spec``'s data.
-
-    Args:
-        spec: the data.
-        sources: the sources that it may name, already built.
-
-    Raises:
-        DefinitionError: the type is not known to this version.
-    """
-    spec = dict(spec)
-    type_name = spec.pop("type")
-    if type_name not in _SOURCE_TYPES:
-        raise DefinitionError(f"source type {type_name!r} is unknown", hint=nearest(type_name, _SOURCE_TYPES))
-    if "batch_source" in spec:
-        spec["batch_source"] = sources[spec["batch_source"]]
-    if "file_format" in spec:
-        spec["file_format"] = _FORMAT_TYPES[spec["file_format"]]()
-    if "schema" in spec:
-        spec["schema"] = [Field.from_spec(item) for item in spec["schema"]]
-    return _SOURCE_TYPES[type_name](**spec)

@@ -5,7 +5,7 @@ A driver does what is between: it hands ``requests`` to a store, waiting or not,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tiffin.contracts.online import ReadRequest
@@ -23,6 +23,7 @@ class OnlineRead:
 
     Args:
         plan: what is read.
+        functions: the functions of the plan's on-demand views.
         entity_rows: dicts with the same keys, or columns of the same length.
 
     Attributes:
@@ -33,11 +34,13 @@ class OnlineRead:
         NameCollisionError: a feature has the name of an entity column (PIT-9).
     """
 
-    __slots__ = ("_entities", "_keys", "_plan", "requests")
+    __slots__ = ("_count", "_entities", "_functions", "_keys", "_plan", "requests")
 
-    def __init__(self, plan: OnlinePlan, entity_rows: EntityRows) -> None:
+    def __init__(self, plan: OnlinePlan, entity_rows: EntityRows, functions: Sequence[Callable[..., Any]] = ()) -> None:
         self._plan = plan
+        self._functions = functions
         self._entities, count = _columns(plan, entity_rows)
+        self._count = count
         self._keys: list[list[bytes | None]] = []
         asked: list[list[bytes]] = []
         for key_set in plan.key_sets:
@@ -67,7 +70,12 @@ class OnlineRead:
             if not rows.is_readable:
                 return None
             answered.append(rows)
-        return OnlineResponse(self._plan, self._entities, answered)
+        if not self._plan.computed:
+            return OnlineResponse(self._plan, self._entities, answered)
+        from tiffin.online.computed import ComputedValues
+
+        values = ComputedValues(self._plan, self._entities, answered, self._functions, now_us, self._count)
+        return OnlineResponse(self._plan, self._entities, answered, values)
 
 
 def _distinct(keys: list[bytes | None]) -> list[bytes]:
@@ -100,7 +108,10 @@ def _columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[Any]], 
         raise NameCollisionError(f"feature {taken!r} has the name of an entity column", subject=taken, hint=hint)
     for key in plan.keys:
         if key not in columns:
-            raise _missing(key, columns)
+            raise _missing(key, "a join key", columns)
+    for name in plan.request_columns:
+        if name not in columns:
+            raise _missing(name, "a value of the request that a function computes from", columns)
     return columns, count
 
 
@@ -164,7 +175,7 @@ def _with_join_keys(columns: dict[str, list[Any]], entity_names: Mapping[str, st
     return {renamed.get(name, name): values for name, values in columns.items()} if renamed else columns
 
 
-def _missing(key: str, columns: Mapping[str, Any]) -> InputError:
+def _missing(key: str, role: str, columns: Mapping[str, Any]) -> InputError:
     found = f"they have {', '.join(columns)}" if columns else "they have no columns"
     hint = nearest(key, columns) if columns else f"pass entity_rows=[{{{key!r}: ...}}]"
-    return InputError(f"the entity rows have no {key!r}, which is a join key; {found}", subject=key, hint=hint)
+    return InputError(f"the entity rows have no {key!r}, which is {role}; {found}", subject=key, hint=hint)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from tiffin.columns import pandas_type
 from tiffin.online.defaults import fill_nulls
 from tiffin.online.found import FieldStatus, FoundRows
 from tiffin.online.keys import key_values
-from tiffin.time import SECOND_US, from_us, to_us
+from tiffin.time import SECOND_US, EventTime, from_us, to_us
 from tiffin.types import FeatureType, Int32, Int64, UnixTimestamp, arrow_type
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from tiffin.planning.online import OnlinePlan
+    from tiffin.online.computed import ComputedValues
+    from tiffin.planning.online import AnswerColumn, OnlinePlan
+    from tiffin.transforms.column import Column
 
 _NAMES = {int(status): status.name for status in FieldStatus}
 
@@ -32,12 +35,19 @@ class OnlineResponse:
     exactly (TYP-1).
     """
 
-    __slots__ = ("_entities", "_found", "_plan")
+    __slots__ = ("_computed", "_entities", "_found", "_plan")
 
-    def __init__(self, plan: OnlinePlan, entities: dict[str, list[Any]], found: Sequence[FoundRows]) -> None:
+    def __init__(
+        self,
+        plan: OnlinePlan,
+        entities: dict[str, list[Any]],
+        found: Sequence[FoundRows],
+        computed: ComputedValues | None = None,
+    ) -> None:
         self._plan = plan
         self._entities = entities
         self._found = found
+        self._computed = computed
 
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
         """Column name to values, one per entity row.
@@ -45,14 +55,20 @@ class OnlineResponse:
         Args:
             include_event_timestamps: add ``<name>__ts`` columns of whole seconds since 1970, 0 where there is no fact.
         """
-        answer = self._entities.copy()
+        answer = _Answer(self._entities)
+        answer.event_times = self._newest_times
         plan, found = self._plan, self._found
-        values = [rows.values() for rows in found]
         if plan.as_read:
-            answer.update(zip(plan.names, chain.from_iterable(values), strict=True))
+            values = chain.from_iterable([rows.values() for rows in found])
+            answer.update(zip(plan.names, values, strict=True))
         else:
+            used = {column.view for column in plan.columns if not column.computed}
+            stored = {view: found[view].values() for view in used}
             for column in plan.columns:
-                cells = values[column.view][column.feature]
+                if column.computed:
+                    cells = list(self._computed_column(column).python())
+                else:
+                    cells = stored[column.view][column.feature]
                 if column.default is not None:
                     cells = [column.default if value is None else value for value in cells]
                 answer[column.name] = cells
@@ -75,7 +91,7 @@ class OnlineResponse:
         }
         arrays = [rows.arrays() for rows in self._found]
         for column in self._plan.columns:
-            cells = arrays[column.view][column.feature]
+            cells = self._computed_column(column).arrow() if column.computed else arrays[column.view][column.feature]
             default = column.default_column
             columns[column.name] = cells if default is None else fill_nulls(cells, default)
         if include_event_timestamps:
@@ -88,29 +104,64 @@ class OnlineResponse:
         Args:
             include_event_timestamps: as in ``to_dict``.
         """
-        import pandas as pd
-        import pyarrow as pa
-
-        types = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-        frame: pd.DataFrame = self.to_arrow(include_event_timestamps).to_pandas(types_mapper=types.get)
+        frame: pd.DataFrame = self.to_arrow(include_event_timestamps).to_pandas(types_mapper=pandas_type)
         return frame
 
     def statuses(self) -> dict[str, list[str]]:
-        """Feature column to the name of each value's ``FieldStatus`` (ONL-3); a default does not change it."""
+        """Feature column to the name of each value's ``FieldStatus`` (ONL-3); a default does not change it.
+
+        A value that a function computes is there, or null.
+        """
         found = [rows.statuses() for rows in self._found]
-        return {
-            column.name: [_NAMES[status] for status in found[column.view][:, column.feature].tolist()]
-            for column in self._plan.columns
-        }
+        names = {}
+        for column in self._plan.columns:
+            if column.computed:
+                values = self._computed_column(column).python()
+                statuses = [FieldStatus.NULL_VALUE if value is None else FieldStatus.PRESENT for value in values]
+            else:
+                statuses = found[column.view][:, column.feature].tolist()
+            names[column.name] = [_NAMES[status] for status in statuses]
+        return names
 
     def event_timestamps(self) -> dict[str, list[datetime | None]]:
-        """Feature column to the event time of each value's fact, also of an expired one; ``None`` without a fact."""
-        times = [[None if us is None else from_us(us) for us in rows.event_us()] for rows in self._found]
-        return {column.name: list(times[column.view]) for column in self._plan.columns}
+        """Feature column to the event time of each value's fact, also of an expired one; ``None`` without a fact.
+
+        A computed value is as old as the oldest fact that it is computed from.
+        """
+        return {name: [None if us is None else from_us(us) for us in times] for name, times in self._times().items()}
 
     def _seconds(self) -> dict[str, list[int]]:
-        times = [[0 if us is None else us // SECOND_US for us in rows.event_us()] for rows in self._found]
-        return {f"{column.name}__ts": list(times[column.view]) for column in self._plan.columns}
+        times = self._times().items()
+        return {f"{name}__ts": [0 if us is None else us // SECOND_US for us in each] for name, each in times}
+
+    def _times(self) -> dict[str, list[int | None]]:
+        stored = [rows.event_us() for rows in self._found]
+        computed = [] if self._computed is None else self._computed.event_us(stored)
+        return {c.name: list((computed if c.computed else stored)[c.view]) for c in self._plan.columns}
+
+    def _computed_column(self, column: AnswerColumn) -> Column:
+        assert self._computed is not None
+        return self._computed.column(column)
+
+    def _newest_times(self) -> list[EventTime | None]:
+        """Per entity row the event time of the newest fact of all views."""
+        rows = zip(*(found.event_us() for found in self._found), strict=True)
+        newest = [max((us for us in times if us is not None), default=None) for times in rows]
+        return [None if us is None else EventTime.of(us) for us in newest]
+
+
+class _Answer(dict[str, list[Any]]):
+    """Columns by name. ``event_timestamp`` is no column of it, but can be asked for: the newest fact of each row."""
+
+    event_times: Callable[[], list[EventTime | None]]
+
+    def __missing__(self, name: str) -> list[Any]:
+        if name != "event_timestamp":
+            raise KeyError(name)
+        return self.event_times()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 def _key_array(values: list[Any], dtype: FeatureType, name: str) -> pa.Array:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
-from tiffin.errors import NotFoundError, nearest
+from tiffin.definitions import (
+    BaseFeatureView,
+    DataSource,
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    LabelView,
+    OnDemandFeatureView,
+    Project,
+)
+from tiffin.errors import NotFoundError, RequestError, nearest
 
 if TYPE_CHECKING:
     from tiffin.contracts.registry import Commit, MaterializationRun
@@ -23,6 +34,23 @@ def list_entities(ctx: Context, tags: Mapping[str, str] | None) -> list[Entity]:
 def list_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[FeatureView]:
     """The feature views, by name."""
     return _tagged(ctx.snapshot().views.values(), tags)
+
+
+def list_on_demand_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[OnDemandFeatureView]:
+    """The on-demand feature views, by name."""
+    return _tagged(ctx.snapshot().on_demand_views.values(), tags)
+
+
+def list_all_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[BaseFeatureView]:
+    """The views of every kind, by name."""
+    snapshot = ctx.snapshot()
+    views: list[BaseFeatureView] = [*snapshot.views.values(), *snapshot.on_demand_views.values()]
+    return _tagged(views, tags)
+
+
+def list_label_views(ctx: Context, tags: Mapping[str, str] | None) -> list[LabelView]:
+    """The label views, by name."""
+    return _tagged((view for view in ctx.snapshot().views.values() if isinstance(view, LabelView)), tags)
 
 
 def list_data_sources(ctx: Context, tags: Mapping[str, str] | None) -> list[DataSource]:
@@ -52,6 +80,19 @@ def get_feature_view(ctx: Context, name: str) -> FeatureView:
     return ctx.snapshot().view(name)
 
 
+def get_on_demand_feature_view(ctx: Context, name: str) -> OnDemandFeatureView:
+    """One on-demand feature view."""
+    return ctx.snapshot().on_demand_view(name)
+
+
+def get_label_view(ctx: Context, name: str) -> LabelView:
+    """One label view."""
+    found = ctx.snapshot().view(name)
+    if not isinstance(found, LabelView):
+        raise NotFoundError(f"{found.subject} is no label view", subject=found.subject, hint="use get_feature_view()")
+    return found
+
+
 def get_data_source(ctx: Context, name: str) -> DataSource:
     """One data source."""
     snapshot = ctx.snapshot()
@@ -61,6 +102,42 @@ def get_data_source(ctx: Context, name: str) -> DataSource:
 def get_feature_service(ctx: Context, name: str) -> FeatureService:
     """One feature service."""
     return ctx.snapshot().service(name)
+
+
+def set_enabled(ctx: Context, name: str, *, enabled: bool) -> None:
+    """Serve a view, or serve it no longer."""
+    from tiffin.operations.apply import apply
+
+    view = ctx.snapshot().any_view(name)
+    assert isinstance(view, FeatureView | OnDemandFeatureView)
+    apply(ctx, [replace(view, enabled=enabled)])
+
+
+def find_object(ctx: Context, name: str) -> Definition:
+    """The object of a name, of whatever kind.
+
+    Raises:
+        NotFoundError: there is none.
+        RequestError: there are several, of different kinds.
+    """
+    snapshot = ctx.snapshot()
+    found = [definition for definition in definitions(ctx) if definition.name == name]
+    if not found:
+        names = [entry.name for entry in snapshot.entries]
+        raise NotFoundError(f"there is nothing called {name!r}", subject=name, hint=nearest(name, names))
+    if len(found) > 1:
+        listed = ", ".join(each.kind for each in found)
+        raise RequestError(f"{name!r} is the name of several objects: {listed}", hint="remove it from its file")
+    return found[0]
+
+
+def definitions(ctx: Context) -> list[Definition]:
+    """Everything that is applied, by kind and name."""
+    snapshot = ctx.snapshot()
+    found: list[Definition] = [*snapshot.entities.values(), *snapshot.sources.values(), *snapshot.views.values()]
+    found += [*snapshot.on_demand_views.values(), *snapshot.services.values()]
+    found += [snapshot.saved_dataset(name) for name in snapshot.names("saved dataset")]
+    return [snapshot.project_definition, *sorted(found)]
 
 
 def get_project(ctx: Context, name: str | None) -> Project:

@@ -11,6 +11,8 @@ import numpy as np
 from tiffin.columns import arrow_column, numpy_values, single_chunk, valid_mask
 from tiffin.errors import InputError, TiffinError, nearest
 from tiffin.online.keys import cast_key_column
+from tiffin.planning.casting import cast_exactly
+from tiffin.planning.references import ComputedView
 from tiffin.planning.retrieval import TIME_COLUMN, find_time_column
 from tiffin.time import MAX_US, MIN_US, to_us
 from tiffin.types import FeatureType
@@ -57,6 +59,34 @@ class EntityRows:
         for name, dtype in keys.items():
             columns[name] = cast_key_column(single_chunk(self.table[name]), dtype, name)
         return pa.table(columns)
+
+    def slice(self, start: int, rows: int) -> EntityRows:
+        """Some of the rows."""
+        part = self.table.slice(start, rows)
+        return EntityRows(part, part, self.time_column)
+
+    def check_request(self, computed: ComputedView) -> None:
+        """Check that the columns are there that a function reads from the entity rows.
+
+        Raises:
+            InputError: one is not; lists the nearest names.
+        """
+        for item in computed.inputs:
+            if item.column and item.column not in self.table.column_names:
+                raise InputError(
+                    f"the entity rows have no column {item.column!r}, which {computed.view.subject} computes from",
+                    subject=item.column,
+                    location=computed.view.location,
+                    hint=nearest(item.column, self.table.column_names),
+                )
+
+    def request_column(self, name: str, dtype: FeatureType) -> pa.Array:
+        """A column that a function reads, in its type.
+
+        Raises:
+            TypeMismatchError: a value is not of the type; names the row.
+        """
+        return cast_exactly(single_chunk(self.table[name]), dtype, name)
 
     def check_keys(self, keys: Iterable[str]) -> None:
         """Check that the key columns are there.

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tiffin.contracts.registry import RegistryStore
 
 
+#: Short names of what older repositories name by the path of a class of Feast's.
+_CLASS_NAMES = {"SqliteOnlineStore": "sqlite", "DuckDBOfflineStore": "duckdb", "DaskOfflineStore": "duckdb"}
+
+
 def open_registry(config: RepoConfig) -> RegistryStore:
     """The registry store of a configuration."""
     # ``file`` is the older name: a path is a SQLite file, which the SQL registry reads.
@@ -56,8 +60,11 @@ def open_offline(config: RepoConfig) -> OfflineEngine:
 
 
 def _load(kind: str, name: str) -> Any:
-    """The class that a short name stands for."""
-    found = _declared(kind).get(name)
+    """The class that a short name or a class path stands for."""
+    found = _declared(kind).get(_CLASS_NAMES.get(name.rpartition(".")[2], name) if name.startswith("feast.") else name)
+    if found is None and "." in name and not name.startswith("feast."):
+        module, _, attribute = name.rpartition(".")
+        found = EntryPoint(name, f"{module}:{attribute}", f"tiffin.backends.{kind}")
     if found is None:
         raise BackendNotFoundError(
             f"there is no {kind} backend {name!r}",
@@ -66,11 +73,11 @@ def _load(kind: str, name: str) -> Any:
         )
     try:
         return found.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise BackendNotFoundError(
             f"the {kind} backend {name!r} cannot be loaded: {error}",
             subject=f"{kind} backend {name}",
-            hint=f"install what it needs: pip install 'tiffin[{name}]'",
+            hint="check the class path" if "." in name else f"install what it needs: pip install 'tiffin[{name}]'",
         ) from error
 
 

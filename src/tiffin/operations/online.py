@@ -18,6 +18,8 @@ from tiffin.online.pipeline import EntityRows, OnlineRead
 from tiffin.online.response import OnlineResponse
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN, checked_facts
 from tiffin.operations.frames import facts_table
+from tiffin.operations.functions import find_function
+from tiffin.operations.versions import load_versions
 from tiffin.planning.online import OnlinePlan, codecs_of, plan_online
 from tiffin.planning.references import resolve_features
 from tiffin.registry.snapshot import ViewStorage
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiffin.operations.context import Context
+    from tiffin.transforms.run import Function
 
 #: Plans kept per version of the definitions; more request shapes than this are made by programs, not by people.
 _MAX_PLANS = 1000
@@ -50,12 +53,13 @@ def read_online(
         RequestError: the request contradicts itself, or a view is not served.
         InputError: an entity row is wrong; names the row.
         StoreError: the store fails.
+        FunctionError: the function of an on-demand view is not found, or another one than was applied.
     """
-    read = OnlineRead(_plan(ctx, features, full_feature_names), entity_rows)
+    read = _read(ctx, features, entity_rows, full_feature_names)
     answer = read.answer(ctx.online.read(read.requests), ctx.now_us())
     if answer is not None:
         return answer
-    read = OnlineRead(_new_plan(ctx, features, full_feature_names), entity_rows)
+    read = _read_anew(ctx, features, entity_rows, full_feature_names)
     return _readable(read.answer(ctx.online.read(read.requests), ctx.now_us()))
 
 
@@ -66,34 +70,41 @@ async def read_online_async(
     full_feature_names: bool = False,
 ) -> OnlineResponse:
     """Like ``read_online``, without holding up the event loop."""
-    read = OnlineRead(_plan(ctx, features, full_feature_names), entity_rows)
+    read = _read(ctx, features, entity_rows, full_feature_names)
     answer = read.answer(await ctx.online.read_async(read.requests), ctx.now_us())
     if answer is not None:
         return answer
-    read = OnlineRead(_new_plan(ctx, features, full_feature_names), entity_rows)
+    read = _read_anew(ctx, features, entity_rows, full_feature_names)
     return _readable(read.answer(await ctx.online.read_async(read.requests), ctx.now_us()))
 
 
-def _plan(ctx: Context, features: Sequence[str] | FeatureService, full_feature_names: bool) -> OnlinePlan:
-    """The plan of a request shape; made once per version of the definitions."""
+def _read(
+    ctx: Context, features: Sequence[str] | FeatureService, entity_rows: EntityRows, full_feature_names: bool
+) -> OnlineRead:
+    """A read by the plan of its shape, which is made once per version of the definitions."""
     snapshot = ctx.snapshot()
     shape: Any = (tuple(features) if isinstance(features, list | tuple) else features, full_feature_names)
     try:
-        plan: OnlinePlan | None = snapshot.plans.get(shape)
+        found: tuple[OnlinePlan, Sequence[Function]] | None = snapshot.plans.get(shape)
     except TypeError:
         raise RequestError(f"features is {features!r}", hint='pass a list such as ["view:feature"]') from None
-    if plan is None:
+    if found is None:
+        load_versions(ctx, snapshot, features)
         plan = plan_online(snapshot, resolve_features(snapshot, features, full_feature_names=full_feature_names))
+        found = plan, [find_function(ctx, computed.view) for computed in plan.computed]
         if len(snapshot.plans) >= _MAX_PLANS:
             snapshot.plans.clear()
-        snapshot.plans[shape] = plan
-    return plan
+        snapshot.plans[shape] = found
+    plan, functions = found
+    return OnlineRead(plan, entity_rows, functions)
 
 
-def _new_plan(ctx: Context, features: Sequence[str] | FeatureService, full_feature_names: bool) -> OnlinePlan:
-    """A plan from the newest definitions, after a row was found that older ones do not know."""
+def _read_anew(
+    ctx: Context, features: Sequence[str] | FeatureService, entity_rows: EntityRows, full_feature_names: bool
+) -> OnlineRead:
+    """The read by the newest definitions, after a row was found that older ones do not know."""
     ctx.refresh()
-    return _plan(ctx, features, full_feature_names)
+    return _read(ctx, features, entity_rows, full_feature_names)
 
 
 def _readable(answer: OnlineResponse | None) -> OnlineResponse:
@@ -169,21 +180,52 @@ def write_online(ctx: Context, feature_view_name: str, df: Any) -> OnlineWrite:
         InputError: a column is missing, a key or time is null, or a value does not fit its type; names row and column.
         StoreError: the store fails; running it again converges (WR-7).
     """
-    import pyarrow as pa
-
     snapshot = ctx.snapshot()
-    view, storage = snapshot.view(feature_view_name), snapshot.storage(feature_view_name)
-    if not view.online:
-        raise RequestError(
-            f"{view.subject} is not online",
-            subject=view.subject,
-            location=view.location,
-            hint="declare online=True and run `tiffin apply`",
-        )
-    batch = checked_facts(view, facts_table(view, df))
-    ahead = numpy_values(batch.column(EVENT_COLUMN)) > ctx.now_us() + ctx.max_future_skew_us
-    refused = tuple(np.flatnonzero(ahead).tolist())
-    if refused:
-        batch = batch.filter(pa.array(~ahead))
-    result = write_facts(ctx.online, view, storage, batch)
-    return OnlineWrite(result.written, result.stale, refused)
+    view = snapshot.view(feature_view_name)
+    return CheckedWrite.of(ctx, view, df).write(ctx)
+
+
+@dataclass(frozen=True)
+class CheckedWrite:
+    """Rows of a view that have all been checked, and of which none is written yet (WR-6).
+
+    Attributes:
+        view: the view.
+        batch: its facts, without those that are refused.
+        refused: the numbers of the rows whose event time is too far ahead of now (WR-5).
+    """
+
+    view: FeatureView
+    batch: pa.RecordBatch
+    refused: tuple[int, ...]
+
+    @classmethod
+    def of(cls, ctx: Context, view: FeatureView, df: Any) -> CheckedWrite:
+        """Check rows.
+
+        Raises:
+            RequestError: the view is not online.
+            InputError: a column is missing, a key or time is null, or a value does not fit its type.
+        """
+        import pyarrow as pa
+
+        if not view.online:
+            raise RequestError(
+                f"{view.subject} is not online",
+                subject=view.subject,
+                location=view.location,
+                hint="declare online=True and run `tiffin apply`",
+            )
+        batch = checked_facts(view, facts_table(view, df))
+        ahead = numpy_values(batch.column(EVENT_COLUMN)) > ctx.now_us() + ctx.max_future_skew_us
+        refused = tuple(np.flatnonzero(ahead).tolist())
+        return cls(view, batch.filter(pa.array(~ahead)) if refused else batch, refused)
+
+    def write(self, ctx: Context) -> OnlineWrite:
+        """Write them.
+
+        Raises:
+            StoreError: the store fails; running it again converges (WR-7).
+        """
+        result = write_facts(ctx.online, self.view, ctx.snapshot().storage(self.view.name), self.batch)
+        return OnlineWrite(result.written, result.stale, self.refused)

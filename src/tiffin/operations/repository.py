@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import threading
 import traceback
@@ -19,20 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tiffin.definitions import (
-    Definition,
-    Entity,
-    FeatureService,
-    FeatureView,
-    FileSource,
-    Project,
-    PushSource,
-    RequestSource,
-)
+from tiffin.compat.finder import feast_means_tiffin
+from tiffin.definitions import BaseFeatureView, DataSource, Definition, Entity, FeatureService, Project
 from tiffin.errors import RepositoryError, TiffinError
 
 IGNORE_FILES = (".tiffinignore", ".feastignore")
-_COLLECTED = (Project, Entity, FileSource, PushSource, RequestSource, FeatureView, FeatureService)
+_COLLECTED = (Project, Entity, DataSource, BaseFeatureView, FeatureService)
 
 #: ``sys.path`` and ``sys.modules`` belong to the whole process: one repository is loaded at a time.
 _LOCK = threading.Lock()
@@ -85,6 +78,17 @@ def load_repository(repo_path: str | Path) -> Repository:
             hint="a repository has one project",
         )
     return Repository(root, files, objects, projects[0] if projects else None)
+
+
+def import_file(file: Path, root: Path) -> ModuleType:
+    """Import one file of a repository, as ``load_repository`` does.
+
+    Raises:
+        RepositoryError: it cannot be imported; names file and line.
+    """
+    _, folders = _search(root)
+    with _LOCK, _importing_from(root, folders):
+        return _import(file, root)
 
 
 def _search(root: Path) -> tuple[tuple[Path, ...], frozenset[Path]]:
@@ -148,7 +152,8 @@ def _importing_from(root: Path, folders: frozenset[Path]) -> Iterator[None]:
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
-        yield
+        with feast_means_tiffin():
+            yield
     finally:
         sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(root))
@@ -185,8 +190,19 @@ def _import(file: Path, root: Path) -> ModuleType:
             f"{_shown(file)} cannot be imported: {type(error).__name__}: {error}",
             subject=f"file {_shown(file)}",
             location=_place(error, file, root),
-            hint="correct the file, or list it in .tiffinignore",
+            hint=_missing_import(error, root) or "correct the file, or list it in .tiffinignore",
         ) from error
+
+
+def _missing_import(error: BaseException, root: Path) -> str:
+    """The import that would bring a name that is not defined; empty where no file of the repository has it."""
+    if not isinstance(error, NameError) or not error.name:
+        return ""
+    for file in _search(root)[0]:
+        if re.search(rf"^{re.escape(error.name)} *[:=]", file.read_text(encoding="utf-8", errors="replace"), re.M):
+            module = ".".join(file.relative_to(root).with_suffix("").parts)
+            return f"add: from {module} import {error.name}"
+    return ""
 
 
 def _import_alone(file: Path) -> ModuleType:

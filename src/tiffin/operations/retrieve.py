@@ -8,16 +8,21 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tiffin.columns import single_chunk
+from tiffin.columns import numpy_values, pandas_type, single_chunk
 from tiffin.contracts.offline import OfflineEngine, ViewReport
-from tiffin.definitions import FeatureService
-from tiffin.errors import InputError, RequestError, StoreError, nearest
+from tiffin.definitions import FeatureService, ValidationReference
+from tiffin.errors import InputError, RequestError, StoreError, ValidationError, nearest
 from tiffin.online.defaults import default_column, fill_nulls
 from tiffin.online.keys import cast_key_column, key_arrow_type
 from tiffin.operations.entity_rows import EntityRows, to_table
+from tiffin.operations.functions import find_function
+from tiffin.operations.versions import load_versions
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
-from tiffin.planning.retrieval import RangePlan, RetrievalPlan, plan_retrieval
+from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
 from tiffin.time import DAY_US, to_us
+from tiffin.transforms.column import Column
+from tiffin.transforms.profile import deviations
+from tiffin.transforms.run import Function, compute
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiffin.operations.context import Context
+    from tiffin.types import FeatureType
 
 #: Entity rows that are joined at once when the answer is read in batches.
 _BATCH_ROWS = 1_000_000
@@ -64,9 +70,19 @@ class RetrievalJob:
         PIT-1 to PIT-12: N entity rows in, N rows out, in the same order, with the features behind their columns.
     """
 
-    def __init__(self, engine: OfflineEngine, plan: RetrievalPlan, rows: EntityRows, full_feature_names: bool) -> None:
+    def __init__(
+        self,
+        engine: OfflineEngine,
+        plan: RetrievalPlan,
+        functions: Sequence[Function],
+        rows: EntityRows,
+        full_feature_names: bool,
+        asked: Sequence[str] | FeatureService,
+    ) -> None:
         self._engine = engine
         self._plan = plan
+        self._asked = asked
+        self._functions = functions
         self._rows = rows
         self.full_feature_names = full_feature_names
 
@@ -76,7 +92,7 @@ class RetrievalJob:
 
     @cached_property
     def _joined(self) -> tuple[pa.Table, RetrievalReport]:
-        return _join(self._engine, self._plan, self._spine)
+        return _join(self._engine, self._plan, self._functions, self._rows, self._spine)
 
     @property
     def report(self) -> RetrievalReport:
@@ -84,32 +100,81 @@ class RetrievalJob:
         return self._joined[1]
 
     @property
+    def plan(self) -> RetrievalPlan:
+        """What is joined, and what comes out."""
+        return self._plan
+
+    @property
+    def times(self) -> pa.ChunkedArray:
+        """The time of each entity row, int64 microseconds."""
+        return self._spine[TIME_COLUMN]
+
+    @property
+    def features(self) -> list[str]:
+        """The features of the answer as references, in order."""
+        plan = self._plan
+        found = []
+        for column in plan.columns:
+            view: Any = (plan.computed if column.computed else plan.views)[column.view]
+            found.append(f"{view.name}:{view.features[column.feature].name}")
+        return found
+
+    @property
+    def feature_service_name(self) -> str:
+        """The service that was asked for; empty for a list of features."""
+        return self._asked.name if isinstance(self._asked, FeatureService) else ""
+
+    @property
     def feature_names(self) -> list[str]:
         """The feature columns of the answer, in order."""
-        return [name for _, _, name in self._plan.columns]
+        return [column.name for column in self._plan.columns]
 
-    def to_arrow(self) -> pa.Table:
-        """Entity columns and features as an Arrow table."""
+    def to_arrow(self, validation_reference: ValidationReference | None = None) -> pa.Table:
+        """Entity columns and features as an Arrow table.
+
+        Args:
+            validation_reference: what the answer has to be like.
+
+        Raises:
+            ValidationError: it is not; says in what.
+        """
+        table = self._table()
+        if validation_reference is not None:
+            check_like(table, validation_reference)
+        return table
+
+    def _table(self) -> pa.Table:
         features = self._joined[0]
         table = self._rows.table
         for name, column in zip(features.column_names, features.columns, strict=True):
             table = table.append_column(name, column)
         return table
 
-    def to_df(self) -> pd.DataFrame:
+    def to_df(
+        self, validation_reference: ValidationReference | None = None, timeout: int | None = None
+    ) -> pd.DataFrame:
         """Entity columns as they came in, and features, as a pandas frame.
 
         Integers and booleans get pandas' nullable types, so that a missing value does not turn them into floats
         (TYP-2); pandas cannot tell a null float from NaN, ``to_arrow`` can.
+
+        Args:
+            validation_reference: what the answer has to be like.
+            timeout: accepted for compatibility.
+
+        Raises:
+            ValidationError: it is not like the reference; says in what.
         """
         import pandas as pd
 
-        features: pd.DataFrame = self._joined[0].to_pandas(types_mapper=_pandas_type)
+        if validation_reference is not None:
+            check_like(self._table(), validation_reference)
+        features: pd.DataFrame = self._joined[0].to_pandas(types_mapper=pandas_type)
         original = self._rows.original
         if isinstance(original, pd.DataFrame):
             features.index = original.index
         else:
-            original = self._rows.table.to_pandas(types_mapper=_pandas_type)
+            original = self._rows.table.to_pandas(types_mapper=pandas_type)
         frame: pd.DataFrame = pd.concat([original, features], axis=1)
         return frame
 
@@ -124,8 +189,9 @@ class RetrievalJob:
     def to_arrow_batches(self, batch_rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """The answer in pieces, one in memory at a time; the pieces do not depend on one another (PIT-5)."""
         for start in range(0, max(1, self._rows.table.num_rows), batch_rows):
-            features, _ = _join(self._engine, self._plan, self._spine.slice(start, batch_rows))
-            table = self._rows.table.slice(start, batch_rows)
+            rows, spine = self._rows.slice(start, batch_rows), self._spine.slice(start, batch_rows)
+            features, _ = _join(self._engine, self._plan, self._functions, rows, spine)
+            table = rows.table
             for name, column in zip(features.column_names, features.columns, strict=True):
                 table = table.append_column(name, column)
             yield from table.to_batches()
@@ -159,6 +225,26 @@ class RetrievalJob:
         return _write_parquet(self.to_arrow(), os.fspath(path), allow_overwrite)
 
 
+def check_like(table: pa.Table, reference: ValidationReference) -> None:
+    """Check that a table is like the dataset of a reference.
+
+    Raises:
+        ValidationError: it is not; says in what.
+        RequestError: the reference does not have its dataset with it.
+    """
+    if reference.dataset is None:
+        hint = f"get it by store.get_validation_reference({reference.name!r})"
+        raise RequestError(f"{reference.subject} does not have its dataset with it", hint=hint)
+    found = deviations(table, reference.dataset.to_arrow(), reference.profiler)
+    if found:
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ValidationError(
+            f"the training set is not like {reference.dataset.subject}: {'; '.join(map(str, found[:3]))}{more}",
+            subject=reference.subject,
+            hint="look at the sources, or give the reference a TableProfiler that allows more",
+        )
+
+
 def retrieve(
     ctx: Context,
     entity_df: Any = None,
@@ -167,6 +253,7 @@ def retrieve(
     start_date: datetime | str | None = None,
     end_date: datetime | str | None = None,
     keys: Any = None,
+    only_known: bool | None = None,
 ) -> RetrievalJob:
     """Check and plan a retrieval; nothing is read from the sources yet.
 
@@ -180,14 +267,19 @@ def retrieve(
         end_date: with ``entity_df=None``, until when; now when left out.
         keys: with ``entity_df=None``, only facts of these keys: columns such as ``{"driver_id": [1001, 1002]}`` or a
             frame. Several columns are compared together; a view that lacks one of them gives no rows.
+        only_known: whether a fact counts only from the moment at which it was known; as configured when left out.
 
     Raises:
         RequestError: the request contradicts itself.
         NotFoundError: a view or feature does not exist.
         InputError: the entity rows are wrong.
+        FunctionError: the function of an on-demand view is not found, or another one than was applied.
     """
-    selection = resolve_features(ctx.snapshot(), features, full_feature_names=full_feature_names)
-    plan = plan_retrieval(ctx.snapshot(), selection, only_known=ctx.only_known)
+    snapshot = ctx.snapshot()
+    load_versions(ctx, snapshot, features)
+    selection = resolve_features(snapshot, features, full_feature_names=full_feature_names)
+    known = ctx.only_known if only_known is None else only_known
+    plan = plan_retrieval(snapshot, selection, only_known=known)
     if entity_df is None:
         rows = EntityRows.from_any(_range_rows(ctx, plan, start_date, end_date, keys))
     elif start_date is not None or end_date is not None or keys is not None:
@@ -198,13 +290,16 @@ def retrieve(
     else:
         rows = EntityRows.from_any(entity_df)
     _check_rows(selection, plan, rows)
-    return RetrievalJob(ctx.offline, plan, rows, full_feature_names)
+    functions = [find_function(ctx, computed.view) for computed in plan.computed]
+    return RetrievalJob(ctx.offline, plan, functions, rows, full_feature_names, features)
 
 
 def _check_rows(selection: Selection, plan: RetrievalPlan, rows: EntityRows) -> None:
     """What can be refused before anything runs: collisions and missing keys (PIT-9)."""
     check_entity_collisions(selection, rows.table.column_names)
     rows.check_keys(plan.keys)
+    for view in plan.computed:
+        rows.check_request(view)
 
 
 def _range_rows(
@@ -253,40 +348,61 @@ def _wanted_keys(plan: RetrievalPlan, keys: pa.Table) -> pa.Table:
     return pa.table({n: cast_key_column(single_chunk(keys[n]), plan.keys[n], n) for n in keys.column_names})
 
 
-def _join(engine: OfflineEngine, plan: RetrievalPlan, spine: pa.Table) -> tuple[pa.Table, RetrievalReport]:
+def _join(
+    engine: OfflineEngine, plan: RetrievalPlan, functions: Sequence[Function], rows: EntityRows, spine: pa.Table
+) -> tuple[pa.Table, RetrievalReport]:
     """Run the plan; the features of all views in request order, nulls replaced by defaults (ONL-5)."""
     import pyarrow as pa
 
-    columns: dict[str, Any] = {}
+    views: list[list[Any]] = []
     reports = []
-    for index, joined in enumerate(engine.join(plan, spine)):
+    for view, joined in zip(plan.views, engine.join(plan, spine), strict=True):
         reports.append(joined.report)
         if joined.features.num_rows != spine.num_rows:
             raise StoreError(
                 f"view {joined.report.view}: {joined.features.num_rows} rows came back for {spine.num_rows} entity "
                 "rows; this breaks PIT-1 and nothing is returned"
             )
-        for view, feature, name in plan.columns:
-            if view == index:
-                wanted = plan.views[view].features[feature]
-                column = joined.features[wanted.name]
-                if wanted.default is not None:
-                    default = default_column(wanted.default, wanted.dtype, wanted.name)
-                    column = fill_nulls(single_chunk(column), default)
-                columns[name] = column
-    names = [name for _, _, name in plan.columns]
-    return pa.table({name: columns[name] for name in names}), RetrievalReport(tuple(reports))
+        views.append([_with_default(joined.features[f.name], f.dtype, f.default, f.name) for f in view.features])
+    computed: list[list[Any]] = []
+    if plan.computed:
+        computed = _compute(plan, functions, views, rows, spine)
+    table = {c.name: (computed if c.computed else views)[c.view][c.feature] for c in plan.columns}
+    return pa.table(table), RetrievalReport(tuple(reports))
 
 
-def _pandas_type(arrow: Any) -> Any:
-    import pandas as pd
-    import pyarrow as pa
+def _compute(
+    plan: RetrievalPlan,
+    functions: Sequence[Function],
+    views: Sequence[Sequence[Any]],
+    rows: EntityRows,
+    spine: pa.Table,
+) -> list[list[Any]]:
+    """The features of the on-demand views, for the time of each row (ODF-3)."""
+    count = spine.num_rows
+    now_us = numpy_values(spine[TIME_COLUMN]).tolist()
+    request = {name: rows.request_column(name, dtype) for name, dtype in plan.request_columns.items()}
+    found: list[list[Any]] = []
+    for view, function in zip(plan.computed, functions, strict=True):
+        inputs = []
+        for item in view.inputs:
+            if item.place is None:
+                arrow = spine[item.column] if item.is_key else request[item.column]
+            else:
+                arrow = (found if item.computed else views)[item.place[0]][item.place[1]]
+            inputs.append(Column(item.dtype, arrow=arrow))
+        columns = compute(view, function, inputs, now_us, count)
+        found.append(
+            [
+                _with_default(column.arrow(), field.dtype, field.default_value, field.name)
+                for column, field in zip(columns, view.features, strict=True)
+            ]
+        )
+    return found
 
-    return {
-        pa.int32(): pd.Int32Dtype(),
-        pa.int64(): pd.Int64Dtype(),
-        pa.bool_(): pd.BooleanDtype(),
-    }.get(arrow)
+
+def _with_default(column: Any, dtype: FeatureType, default: Any, name: str) -> Any:
+    return column if default is None else fill_nulls(single_chunk(column), default_column(default, dtype, name))
 
 
 def _write_parquet(table: pa.Table, path: str, allow_overwrite: bool) -> str:

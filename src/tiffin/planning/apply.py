@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 from tiffin.definitions import Definition
 from tiffin.errors import DefinitionError, NotFoundError, RequestError, nearest
 from tiffin.planning.changes import ADDED, CHANGED, REMOVED, Change, find_changes, is_same
-from tiffin.planning.declared import Declared, Key, affected_views, collect, key_of, references
+from tiffin.planning.declared import VIEW, Declared, Key, affected_views, collect, key_of, references
 from tiffin.planning.inference import resolve
 from tiffin.planning.storage import decide_storage, restore_storage
-from tiffin.registry.snapshot import KINDS, Entry, Snapshot, entry_of
+from tiffin.registry.snapshot import KINDS, VIEW_KINDS, Entry, Snapshot, entry_of
 
 if TYPE_CHECKING:
     from tiffin.planning.inference import Schemas
+
+
+#: What is made while a project runs, and is in no file of its repository.
+_LASTING = ("saved dataset", "validation reference")
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ def gather(
         current.entry(kind, name)
         if (kind, name) in declared:
             raise RequestError(f"{kind} {name} is to be applied and to be removed", hint="leave it out of one of them")
-    kept = tuple(entry for entry in current.entries if partial and (entry.kind, entry.name) not in removed)
+    lasting = [entry for entry in current.entries if partial or entry.kind in _LASTING]
+    kept = tuple(entry for entry in lasting if (entry.kind, entry.name) not in removed)
     snapshot = Snapshot(current.project, current.version, kept)
     entries = {key: entry_of(definition) for key, definition in declared.items()}
     _check_references({**snapshot.by_key, **entries}, current)
@@ -136,7 +141,8 @@ def plan_apply(wish: Wish, schemas: Schemas) -> ApplyPlan:
         as_declared = definition is wish.declared[key] and key in wish.entries
         entries[key] = wish.entries[key] if as_declared else entry_of(definition)
     _check_names(entries)
-    _check_services(entries)
+    _check_uses(entries)
+    _check_circles(entries)
     unchanged = {key: old for key, new in entries.items() if (old := current.by_key.get(key)) and is_same(old, new)}
     entries |= unchanged
     return _with_storage(current, entries)
@@ -201,59 +207,94 @@ def _check_references(entries: Mapping[Key, Entry], current: Snapshot) -> None:
     """Refuse to remove what is still used, and to use what is not there."""
     for entry in entries.values():
         for kind, name in references(entry):
-            if (kind, name) in entries:
+            if _is_in(entries, kind, name):
                 continue
             location = str(entry.spec.get("location", ""))
             subject = f"{entry.kind} {entry.name}"
-            if (kind, name) in current.by_key:
+            what = "feature view" if kind == VIEW else kind
+            if _is_in(current.by_key, kind, name):
                 raise DefinitionError(
-                    f"{kind} {name} cannot be removed: {subject} uses it",
-                    subject=f"{kind} {name}",
+                    f"{what} {name} cannot be removed: {subject} uses it",
+                    subject=f"{what} {name}",
                     location=location,
                     hint=f"remove or change {subject} as well",
                 )
             raise NotFoundError(
-                f"{subject} uses {kind} {name!r}, which does not exist",
+                f"{subject} uses {what} {name!r}, which does not exist",
                 subject=subject,
                 location=location,
-                hint=nearest(name, (known for found, known in entries if found == kind)),
+                hint=nearest(name, (known for found, known in entries if found in _kinds(kind))),
             )
+
+
+def _kinds(kind: str) -> tuple[str, ...]:
+    return VIEW_KINDS if kind == VIEW else (kind,)
+
+
+def _is_in(entries: Mapping[Key, Entry], kind: str, name: str) -> bool:
+    return any((each, name) in entries for each in _kinds(kind))
 
 
 def _check_names(entries: Mapping[Key, Entry]) -> None:
     """Refuse views, and sources, whose names differ only by case: many stores cannot keep them apart."""
     seen: dict[Key, Entry] = {}
     for (kind, name), entry in entries.items():
-        if kind not in ("feature view", "data source"):
+        if kind not in (*VIEW_KINDS, "data source"):
             continue
-        first = seen.setdefault((kind, name.casefold()), entry)
+        first = seen.setdefault((VIEW if kind in VIEW_KINDS else kind, name.casefold()), entry)
         if first is not entry:
             places = [str(each.spec.get("location", "the registry")) for each in (first, entry)]
+            how = "are one" if first.name == name else "differ only by case"
             raise DefinitionError(
-                f"the names of {kind} {first.name} at {places[0]} and {kind} {name} at {places[1]} differ only by case",
+                f"the names of {first.kind} {first.name} at {places[0]} and {kind} {name} at {places[1]} {how}",
                 subject=f"{kind} {name}",
                 location=places[1],
                 hint="give one of them another name",
             )
 
 
-def _check_services(entries: Mapping[Key, Entry]) -> None:
-    """Refuse services that use a feature or a join key that their view does not have."""
+def _check_uses(entries: Mapping[Key, Entry]) -> None:
+    """Refuse services and on-demand views that use a feature or a join key that their view does not have."""
     for (kind, name), entry in entries.items():
-        if kind != "feature service":
+        if kind not in ("feature service", "on-demand feature view"):
             continue
-        for use in entry.spec["features"]:
-            view = entries["feature view", use["view"]].spec
-            keys = [entries["entity", entity].spec["join_key"] for entity in view["entities"]]
-            features = [field["name"] for field in view.get("schema", ()) if field["name"] not in keys]
+        for use in entry.spec["features" if kind == "feature service" else "sources"]:
+            if "request" in use:
+                continue
+            view = next(entries[each, use["view"]] for each in VIEW_KINDS if (each, use["view"]) in entries)
+            keys = [entries["entity", entity].spec["join_key"] for entity in view.spec.get("entities", ())]
+            features = [field["name"] for field in view.spec.get("schema", ()) if field["name"] not in keys]
             wanted = [*((f, features, "feature") for f in use.get("features") or ())]
             wanted += [(key, keys, "join key") for key in use.get("join_key_map") or ()]
             for item, known, what in wanted:
                 if item not in known:
                     raise NotFoundError(
-                        f"feature service {name} uses {what} {item!r} of feature view {use['view']}, which has no "
-                        f"such {what}",
-                        subject=f"feature service {name}",
+                        f"{kind} {name} uses {what} {item!r} of feature view {use['view']}, which has no such {what}",
+                        subject=f"{kind} {name}",
                         location=str(entry.spec.get("location", "")),
                         hint=nearest(item, known),
                     )
+
+
+def _check_circles(entries: Mapping[Key, Entry]) -> None:
+    """Refuse views that come from themselves, over however many others."""
+    views = {name: entry for (kind, name), entry in entries.items() if kind in VIEW_KINDS}
+    sources = {name: [used for kind, used in references(entry) if kind == VIEW] for name, entry in views.items()}
+    done: set[str] = set()
+
+    def follow(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            entry = views[name]
+            raise DefinitionError(
+                f"{entry.kind} {name} comes from itself: {' -> '.join([*path[path.index(name) :], name])}",
+                subject=f"{entry.kind} {name}",
+                location=str(entry.spec.get("location", "")),
+                hint="take one of these views out of the sources of the other",
+            )
+        if name not in done:
+            for used in sources[name]:
+                follow(used, (*path, name))
+            done.add(name)
+
+    for name in views:
+        follow(name, ())

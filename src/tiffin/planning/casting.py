@@ -1,4 +1,4 @@
-"""Which columns can be kept in which types, as far as the types alone tell (TYP-1).
+"""Which columns can be kept in which types, as far as the types alone tell, and keeping them exactly (TYP-1).
 
 A column that may hold a value that does not fit (int64 declared as Int32) is accepted here and checked value by value
 when it is read. A wider float may be declared as a narrower one: then rounding is what was asked for.
@@ -9,8 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tiffin.definitions import FeatureView, Field
-from tiffin.errors import DefinitionTypeError
+import numpy as np
+
+from tiffin.columns import map_of_struct, nullable_column, numpy_values, shown, valid_mask
+from tiffin.definitions import BaseFeatureView, Field
+from tiffin.errors import DefinitionTypeError, TypeMismatchError
 from tiffin.types import (
     DECIMAL_SCALE,
     Array,
@@ -43,7 +46,7 @@ def is_time(found: pa.DataType, *, text: bool = False) -> bool:
     """Whether a column of this type holds times; ``text`` also lets text in ISO 8601 pass."""
     import pyarrow.types as pat
 
-    return bool(pat.is_timestamp(found) or pat.is_date(found) or (text and _is_text(found)))
+    return bool(pat.is_timestamp(found) or pat.is_date(found) or (text and is_text(found)))
 
 
 @lru_cache(maxsize=4096)
@@ -62,15 +65,17 @@ def can_keep(found: pa.DataType, dtype: FeatureType) -> bool:
         return same and all(can_keep(field.type, dtype.fields[field.name]) for field in found)
     if dtype is Decimal:
         return bool(pat.is_integer(found) or (pat.is_decimal(found) and found.scale <= DECIMAL_SCALE))
+    if dtype is Map and pat.is_struct(found):
+        return all(is_text(part.type) or pat.is_integer(part.type) for part in found)
     if dtype is Map:
-        return bool(pat.is_map(found) and _is_text(found.key_type) and _is_text(found.item_type))
+        return bool(pat.is_map(found) and is_text(found.key_type) and is_text(found.item_type))
     return any(check(found) for check in _primitive_checks(dtype))
 
 
 def _primitive_checks(dtype: FeatureType) -> tuple[Any, ...]:
     import pyarrow.types as pat
 
-    text: tuple[Any, ...] = (_is_text,)
+    text: tuple[Any, ...] = (is_text,)
     integer: tuple[Any, ...] = (pat.is_integer,)
     number = (pat.is_integer, pat.is_floating, pat.is_decimal)
     checks: dict[FeatureType, tuple[Any, ...]] = {
@@ -79,19 +84,87 @@ def _primitive_checks(dtype: FeatureType) -> tuple[Any, ...]:
         Int64: integer,
         Float32: number,
         Float64: number,
-        String: (_is_text, pat.is_integer),
+        String: (is_text, pat.is_integer),
         Json: text,
         Uuid: text,
         TimeUuid: text,
         Bytes: (_is_binary,),
         PdfBytes: (_is_binary,),
         ImageBytes: (_is_binary,),
-        UnixTimestamp: (pat.is_timestamp, pat.is_date, _is_text),
+        UnixTimestamp: (pat.is_timestamp, pat.is_date, is_text),
     }
     return checks.get(dtype, ())
 
 
-def check_default(field: Field, view: FeatureView) -> None:
+def cast_exactly(column: pa.Array, dtype: FeatureType, name: str) -> pa.Array:
+    """A column in a feature's type, without loss; a wider float may be given for ``Float32`` and is rounded.
+
+    Raises:
+        TypeMismatchError: names the first row that does not fit.
+    """
+    import pyarrow as pa
+
+    wanted = arrow_type(dtype)
+    if column.type == wanted:
+        return column
+    if column.null_count == len(column):
+        return pa.nulls(len(column), wanted)
+    try:
+        return _cast(column, dtype, wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError) as error:
+        row = _first_misfit(column, dtype, wanted)
+        raise TypeMismatchError(
+            f"row {row}: {shown(column, row)} in column {name!r} ({column.type}) cannot be kept as {dtype!r}",
+            subject=name,
+            hint="cast the column, or declare the field with its type",
+        ) from error
+
+
+def _cast(column: pa.Array, dtype: FeatureType, wanted: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    found = column.type
+    if dtype is Map and pa.types.is_struct(found):
+        return map_of_struct(column)
+    if dtype is UnixTimestamp and pa.types.is_timestamp(found) and found.unit == "ns":
+        return nullable_column(numpy_values(column) // 1000, valid_mask(column), wanted)
+    if dtype is UnixTimestamp and not (pa.types.is_temporal(found) or pa.types.is_null(found)):
+        raise pa.ArrowInvalid("not a time")
+    if pa.types.is_boolean(found) != (wanted == pa.bool_()) and not pa.types.is_null(found):
+        raise pa.ArrowInvalid("a truth value is not a number")
+    if is_text(found) != is_text(wanted) and not pa.types.is_null(found):
+        raise pa.ArrowInvalid("text is not read as another type")
+    if pa.types.is_floating(found) and pa.types.is_decimal(wanted):
+        raise pa.ArrowInvalid("a float is not an exact decimal")
+    cast = column.cast(wanted)
+    if dtype is Float32 and not _same_infinities(column, cast):
+        raise pa.ArrowInvalid("too large")
+    return cast
+
+
+def _same_infinities(before: pa.Array, after: pa.Array) -> bool:
+    import pyarrow.compute as pc
+
+    if not str(before.type).startswith(("float", "double", "halffloat")):
+        return True
+    return bool(pc.all(pc.equal(pc.is_inf(before), pc.is_inf(after))).as_py() is not False)
+
+
+def _first_misfit(column: pa.Array, dtype: FeatureType, wanted: pa.DataType) -> int:
+    """The first row that cannot be cast on its own; null fits everywhere."""
+    import pyarrow as pa
+
+    for row in np.flatnonzero(valid_mask(column)).tolist():
+        try:
+            _cast(column.slice(row, 1), dtype, wanted)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+            return row
+    return 0
+
+
+def check_default(field: Field, view: BaseFeatureView) -> None:
     """Check that a field's default is a value of its type (ONL-5).
 
     Raises:
@@ -119,7 +192,8 @@ def check_default(field: Field, view: FeatureView) -> None:
         )
 
 
-def _is_text(found: pa.DataType) -> bool:
+def is_text(found: pa.DataType) -> bool:
+    """Whether a column of this type holds text."""
     import pyarrow.types as pat
 
     return bool(pat.is_string(found) or pat.is_large_string(found) or pat.is_string_view(found))

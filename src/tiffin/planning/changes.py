@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,9 @@ class FieldChange:
     new: Any
 
     def __str__(self) -> str:
+        if isinstance(self.old, str) and isinstance(self.new, str) and "\n" in self.old + self.new:
+            lines = difflib.unified_diff(self.old.splitlines(), self.new.splitlines(), lineterm="", n=1)
+            return "\n        ".join([f"{self.field}:", *list(lines)[3:]])
         return f"{self.field}: {_shown(self.old)} -> {_shown(self.new)}"
 
 
@@ -116,6 +120,9 @@ def _flat(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield "ttl", format_duration(timedelta(microseconds=value))
         elif name in ("tags", "field_mapping"):
             yield from ((f"{name}.{key}", item) for key, item in value.items())
+        elif name == "function":
+            yield "function", f"{value['module']}:{value['name']}"
+            yield "code", value["source"] or value["digest"]
         elif name == "schema":
             yield from ((f"schema.{field['name']}", _field_value(field)) for field in value)
             yield "schema order", [field["name"] for field in value]

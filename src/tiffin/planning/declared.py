@@ -14,9 +14,13 @@ from tiffin.definitions import (
     FeatureService,
     FeatureView,
     FileSource,
+    LabelView,
+    OnDemandFeatureView,
     Project,
-    PushSource,
     RequestSource,
+    SavedDataset,
+    StreamSource,
+    ValidationReference,
 )
 from tiffin.errors import DefinitionError, DefinitionTypeError
 from tiffin.registry.snapshot import Entry, Snapshot
@@ -24,9 +28,12 @@ from tiffin.registry.snapshot import Entry, Snapshot
 #: A definition's kind and name.
 Key = tuple[str, str]
 Declared = dict[Key, Definition]
+#: The kind of a reference to a view whose kind only the snapshot knows.
+VIEW = "view"
 
-_SOURCES = (FileSource, PushSource, RequestSource)
-_ALLOWED = (Project, Entity, FeatureView, FeatureService, *_SOURCES)
+_SOURCES = (FileSource, StreamSource, RequestSource)
+_SAVED = (SavedDataset, ValidationReference)
+_ALLOWED = (Project, Entity, FeatureView, OnDemandFeatureView, FeatureService, *_SAVED, *_SOURCES)
 #: Arguments that are words for people; a change of them shows in the plan and touches no data.
 WORDS = frozenset({"location", "description", "tags", "owner"})
 
@@ -95,12 +102,12 @@ def affected_views(current: Snapshot, declared: Declared) -> Declared:
     entities = dict(current.entities)
     entities.update({name: item for (_, name), item in declared.items() if isinstance(item, Entity)})
     for name, source in sources.items():
-        if isinstance(source, PushSource) and source.batch_source is not None:
+        if isinstance(source, StreamSource) and source.batch_source is not None:
             batch = sources[source.batch_source.name]
             if batch is not source.batch_source:
                 sources[name] = replace(source, batch_source=batch)
     views = (
-        FeatureView.from_spec(dict(entry.spec), sources, entities)
+        (LabelView if "labeler_field" in entry.spec else FeatureView).from_spec(dict(entry.spec), sources, entities)
         for entry in current.entries
         if entry.kind == "feature view"
         and ("feature view", entry.name) not in declared
@@ -118,9 +125,12 @@ def references(entry: Entry) -> Iterator[Key]:
             yield "data source", spec[argument]
     for name in spec.get("entities", ()):
         yield "entity", name
-    if entry.kind == "feature service":
-        for use in spec["features"]:
-            yield "feature view", use["view"]
+    if "dataset" in spec:
+        yield "saved dataset", spec["dataset"]
+    if spec.get("source_view"):
+        yield VIEW, spec["source_view"]
+    for use in spec["features"] if entry.kind == "feature service" else spec.get("sources", ()):
+        yield ("data source", use["request"]) if "request" in use else (VIEW, use["view"])
 
 
 def _parts(item: object) -> Iterator[Definition]:
@@ -132,13 +142,20 @@ def _parts(item: object) -> Iterator[Definition]:
         )
     if isinstance(item, FeatureView):
         yield from item.entity_list
+        for parent in item.parents:
+            yield from _parts(parent)
         for source in (item.source, item.sink_source):
             if source is not None:
                 yield from _parts(source)
         if isinstance(item.source, RequestSource):
             hint = "a request source has no history; give the view a FileSource or a PushSource"
             raise item.error(f"{item.subject} has {item.source.subject} as its source", hint=hint)
-    if isinstance(item, PushSource) and item.batch_source is not None:
+    if isinstance(item, OnDemandFeatureView):
+        yield from item.entities or ()
+        for source in item.sources or ():
+            if isinstance(source, Definition):
+                yield from _parts(source)
+    if isinstance(item, StreamSource) and item.batch_source is not None:
         yield from _parts(item.batch_source)
     yield item
 

@@ -10,7 +10,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
-from tiffin.definitions import DataSource, Definition, Entity, FeatureView, Field, PushSource
+from tiffin.definitions import (
+    BaseFeatureView,
+    DataSource,
+    Definition,
+    Entity,
+    FeatureView,
+    Field,
+    OnDemandFeatureView,
+    StreamSource,
+)
+from tiffin.definitions.on_demand import NOW
 from tiffin.errors import DefinitionError, DefinitionTypeError, SourceError, UnsupportedError, nearest
 from tiffin.planning.casting import can_keep, check_default, is_time
 from tiffin.planning.declared import Declared, references
@@ -51,10 +61,10 @@ def resolve(declared: Declared, current: Snapshot, schemas: Schemas) -> Declared
         if isinstance(definition, DataSource) and definition.name in schemas:
             resolved[key] = _resolve_source(definition, schemas[definition.name])
     for key, definition in declared.items():
-        if isinstance(definition, PushSource) and definition.batch_source is not None:
+        if isinstance(definition, StreamSource) and definition.batch_source is not None:
             batch = resolved["data source", definition.batch_source.name]
             assert isinstance(batch, DataSource)
-            resolved[key] = _resolve_push(definition, batch)
+            resolved[key] = _resolve_stream(definition, batch)
     columns = {view.name: _Columns.of(view, resolved, schemas) for view in _of(declared, FeatureView)}
     for key, definition in declared.items():
         if isinstance(definition, Entity):
@@ -62,6 +72,8 @@ def resolve(declared: Declared, current: Snapshot, schemas: Schemas) -> Declared
     for key, definition in declared.items():
         if isinstance(definition, FeatureView):
             resolved[key] = _resolve_view(definition, columns[definition.name], resolved)
+        if isinstance(definition, OnDemandFeatureView):
+            _check_on_demand(definition)
     return resolved
 
 
@@ -142,7 +154,7 @@ def _find_timestamp(source: DataSource, columns: Mapping[str, pa.DataType]) -> s
     )
 
 
-def _resolve_push(source: PushSource, batch: DataSource) -> PushSource:
+def _resolve_stream(source: StreamSource, batch: DataSource) -> StreamSource:
     """Rows that are pushed have the columns of the history, so its time columns hold for both."""
     return replace(
         source,
@@ -247,7 +259,31 @@ def _check_keys(view: FeatureView, columns: _Columns, entities: Mapping[str, Ent
                 raise _misfit(f"{view.subject}: the join key {key!r} is", dtype, found, key, view, columns.source)
 
 
+def _check_on_demand(view: OnDemandFeatureView) -> None:
+    """Check an on-demand view without running its function (ODF-3)."""
+    for field in (*view.features, *view.request_fields):
+        _check_kept(field, view)
+    assert view.function is not None
+    clock = view.function.clock_call
+    if clock:
+        raise view.error(
+            f"the function of {view.subject} reads the clock: {clock}; in a training set every row would get the time "
+            "of today",
+            hint=f"add a second parameter {NOW!r}: it is the time of each row, in training as in serving",
+        )
+
+
 def _check_field(field: Field, view: FeatureView, columns: _Columns) -> None:
+    _check_kept(field, view)
+    if columns.source is None:
+        return
+    found = columns.require(field.name, view, role="a feature of its schema")
+    if not can_keep(found, field.dtype):
+        raise _misfit(f"{view.subject}: field {field.name!r} is", field.dtype, found, field.name, view, columns.source)
+
+
+def _check_kept(field: Field, view: BaseFeatureView) -> None:
+    """Check that a field's type can be kept, and that its default is of it."""
     try:
         _checked_type(field.dtype)
     except UnsupportedError as error:
@@ -258,11 +294,6 @@ def _check_field(field: Field, view: FeatureView, columns: _Columns) -> None:
             hint=error.hint,
         ) from None
     check_default(field, view)
-    if columns.source is None:
-        return
-    found = columns.require(field.name, view, role="a feature of its schema")
-    if not can_keep(found, field.dtype):
-        raise _misfit(f"{view.subject}: field {field.name!r} is", field.dtype, found, field.name, view, columns.source)
 
 
 @lru_cache(maxsize=1024)

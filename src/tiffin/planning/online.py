@@ -7,7 +7,7 @@ the readers of every row layout that a table may have.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,13 @@ from tiffin.definitions import FeatureView
 from tiffin.errors import RequestError
 from tiffin.online.defaults import default_column, python_default
 from tiffin.online.rows import RowCodec, RowReader, row_codec, state_bytes
-from tiffin.planning.references import OutputColumn, SelectedView, Selection, check_entity_collisions
+from tiffin.planning.references import (
+    ComputedView,
+    OutputColumn,
+    SelectedView,
+    Selection,
+    check_entity_collisions,
+)
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.types import FeatureType
 
@@ -72,6 +78,8 @@ class AnswerColumn:
     """A feature column of the answer: ``views[view]``'s feature number ``feature``, under ``name``.
 
     Attributes:
+        computed: whether the view is one of ``computed`` instead.
+        dtype: the feature's type.
         default: what replaces null in Python values; ``None`` where nothing does.
         default_column: the same, as an Arrow column of one value.
     """
@@ -79,6 +87,8 @@ class AnswerColumn:
     view: int
     feature: int
     name: str
+    dtype: FeatureType
+    computed: bool = False
     default: Any = None
     default_column: pa.Array | None = None
 
@@ -96,6 +106,9 @@ class OnlinePlan:
         entity_names: entity name to key column; accepted in its place.
         as_read: whether the columns are those of the first view, then those of the second and so on, without defaults;
             the values then need no more than their names.
+        computed: the on-demand views, in the order in which they are computed.
+        request_columns: further columns that entity rows must have, because functions read them, with their types.
+        values: for each of ``views`` all that is read, with defaults; for functions to compute from.
     """
 
     views: tuple[ViewRead, ...]
@@ -106,6 +119,9 @@ class OnlinePlan:
     keys: Mapping[str, FeatureType]
     entity_names: Mapping[str, str]
     as_read: bool
+    computed: tuple[ComputedView, ...] = ()
+    request_columns: Mapping[str, FeatureType] = field(default_factory=dict)
+    values: tuple[tuple[AnswerColumn, ...], ...] = ()
 
 
 def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
@@ -121,7 +137,7 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
     sets = dict.fromkeys(KeySet(s.entity_columns, _key_types(s.view)) for s in selection.views)
     number = {key_set: index for index, key_set in enumerate(sets)}
     views = tuple(
-        _view_read(selected, snapshot.storage(selected.view.name), number[KeySet(selected.entity_columns, types)])
+        _view_read(selected, snapshot.storage_of(selected.view), number[KeySet(selected.entity_columns, types)])
         for selected in selection.views
         for types in (_key_types(selected.view),)
     )
@@ -135,6 +151,9 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
         keys=_keys(selection),
         entity_names=_entity_names(selection),
         as_read=_is_as_read(columns, views),
+        computed=selection.computed,
+        request_columns=selection.request_columns,
+        values=_read_values(selection) if selection.computed else (),
     )
 
 
@@ -149,25 +168,37 @@ def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> Vi
     codecs = codecs_of(storage)
     for number, (layout, codec) in enumerate(zip(storage.layouts, codecs, strict=True)):
         position = {column: index for index, column in enumerate(layout)}
-        found = [position.get((field.name, repr(field.dtype))) for field in selected.features]
+        found = [position.get((item.name, repr(item.dtype))) for item in selected.features]
         reader = RowReader(codec, [index for index in found if index is not None])
         places = tuple(place for place, index in enumerate(found) if index is not None)
         layouts.append(LayoutRead(reader, places, state_bytes(number)))
-    types = tuple(field.dtype for field in selected.features)
+    types = tuple(item.dtype for item in selected.features)
     return ViewRead(storage.table, key_set, types, tuple(layouts), codecs[-1].blank, selected.view.ttl_us)
 
 
 def _answer_column(selection: Selection, column: OutputColumn) -> AnswerColumn:
-    field = selection.views[column.view].features[column.feature]
-    if field.default_value is None:
-        return AnswerColumn(column.view, column.feature, column.name)
-    default = default_column(field.default_value, field.dtype, field.name)
-    return AnswerColumn(column.view, column.feature, column.name, python_default(default, field.dtype), default)
+    item = selection.view_of(column).features[column.feature]
+    plain = AnswerColumn(column.view, column.feature, column.name, item.dtype, column.computed)
+    if item.default_value is None:
+        return plain
+    default = default_column(item.default_value, item.dtype, item.name)
+    return replace(plain, default=python_default(default, item.dtype), default_column=default)
 
 
 def _is_as_read(columns: Sequence[AnswerColumn], views: Sequence[ViewRead]) -> bool:
     read = [(number, feature) for number, view in enumerate(views) for feature in range(len(view.types))]
-    return [(c.view, c.feature) for c in columns] == read and all(c.default_column is None for c in columns)
+    asked = [(column.view, column.feature) for column in columns if not column.computed]
+    return len(asked) == len(columns) and asked == read and all(c.default_column is None for c in columns)
+
+
+def _read_values(selection: Selection) -> tuple[tuple[AnswerColumn, ...], ...]:
+    return tuple(
+        tuple(
+            _answer_column(selection, OutputColumn(number, place, each.name))
+            for place, each in enumerate(selected.features)
+        )
+        for number, selected in enumerate(selection.views)
+    )
 
 
 def _keys(selection: Selection) -> dict[str, FeatureType]:

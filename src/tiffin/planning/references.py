@@ -5,12 +5,14 @@ Used by offline and online retrieval alike, so that both give the same columns i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tiffin.definitions import FeatureService, FeatureView, Field
+from tiffin.definitions import BaseFeatureView, FeatureService, FeatureView, Field, OnDemandFeatureView, ViewUse
 from tiffin.errors import NameCollisionError, RequestError
 from tiffin.registry.snapshot import Snapshot
+from tiffin.types import FeatureType
 
 
 @dataclass(frozen=True)
@@ -38,29 +40,86 @@ class SelectedView:
 
 
 @dataclass(frozen=True)
+class FunctionInput:
+    """One column that the function of an on-demand view reads.
+
+    Attributes:
+        names: what the function calls it: the feature, where no other input is called so, and ``view__feature``.
+        dtype: its type.
+        place: where a feature is: its view and its number in that view; ``None`` for a column of the entity rows.
+        computed: whether ``place`` is in ``Selection.computed``, not in ``Selection.views``.
+        column: the column of the entity rows; empty for a feature.
+        is_key: whether that column is a join key, and not a value of the request.
+    """
+
+    names: tuple[str, ...]
+    dtype: FeatureType
+    place: tuple[int, int] | None = None
+    computed: bool = False
+    column: str = ""
+    is_key: bool = False
+
+
+@dataclass(frozen=True)
+class ComputedView:
+    """An on-demand view as one request uses it. All of its features are computed, asked for or not."""
+
+    view: OnDemandFeatureView
+    inputs: tuple[FunctionInput, ...]
+
+    @property
+    def name(self) -> str:
+        """The name in full feature names."""
+        return self.view.name_to_use
+
+    @property
+    def features(self) -> tuple[Field, ...]:
+        """What is computed, in schema order."""
+        return self.view.features
+
+
+@dataclass(frozen=True)
 class OutputColumn:
-    """One feature column of an answer: ``views[view].features[feature]`` under ``name``."""
+    """One feature column of an answer: ``views[view].features[feature]``, or ``computed[view]...``, under ``name``."""
 
     view: int
     feature: int
     name: str
+    computed: bool = False
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The views that a request uses, and the feature columns of its answer in request order."""
+    """What a request needs.
+
+    Attributes:
+        views: the views that are read, with the features that are asked for or computed from.
+        columns: the feature columns of the answer, in request order.
+        computed: the on-demand views, in an order in which each finds its inputs computed.
+    """
 
     views: tuple[SelectedView, ...]
     columns: tuple[OutputColumn, ...]
+    computed: tuple[ComputedView, ...] = ()
 
     @property
     def entity_columns(self) -> tuple[str, ...]:
         """The key columns that entity rows must have, each once, in order of first use."""
         return tuple(dict.fromkeys(column for selected in self.views for column in selected.entity_columns))
 
+    @property
+    def request_columns(self) -> dict[str, FeatureType]:
+        """The further columns that entity rows must have, because functions read them, with their types."""
+        inputs = (item for computed in self.computed for item in computed.inputs)
+        return {item.column: item.dtype for item in inputs if item.column and not item.is_key}
+
+    def view_of(self, column: OutputColumn) -> SelectedView | ComputedView:
+        """The view behind a column."""
+        return self.computed[column.view] if column.computed else self.views[column.view]
+
     def reference(self, column: OutputColumn) -> str:
         """The feature behind a column as it is asked for: ``view:feature``."""
-        view = self.views[column.view]
+        view = self.view_of(column)
         return f"{view.name}:{view.features[column.feature].name}"
 
 
@@ -80,23 +139,85 @@ def resolve_features(
         NameCollisionError: two columns would have one name (PIT-9).
     """
     wanted = _service_items(snapshot, features) if isinstance(features, FeatureService) else _items(snapshot, features)
-    views: dict[tuple[str, str, tuple[tuple[str, str], ...]], int] = {}
-    chosen: list[list[Field]] = []
-    definitions: list[FeatureView] = []
-    columns: list[OutputColumn] = []
+    selecting = _Selecting(snapshot)
+    columns = []
     for view, feature in wanted:
-        key = (view.name, view.name_to_use, tuple(sorted(view.projection.join_key_map.items())))
-        index = views.setdefault(key, len(views))
-        if index == len(chosen):
-            chosen.append([])
-            definitions.append(view)
         name = f"{view.name_to_use}__{feature.name}" if full_feature_names else feature.name
-        columns.append(OutputColumn(index, len(chosen[index]), name))
-        chosen[index].append(feature)
-    selected = tuple(SelectedView(view, tuple(names)) for view, names in zip(definitions, chosen, strict=True))
-    selection = Selection(selected, tuple(columns))
+        index, position = selecting.place(view, feature)
+        columns.append(OutputColumn(index, position, name, isinstance(view, OnDemandFeatureView)))
+    selection = Selection(selecting.views(), tuple(columns), tuple(selecting.computed))
     _check_names(selection)
     return selection
+
+
+class _Selecting:
+    """Collects the views of a request, each once, and the features of each."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._definitions: dict[Hashable, FeatureView] = {}
+        self._features: list[dict[str, Field]] = []
+        self._numbers: dict[Hashable, int] = {}
+        self.computed: list[ComputedView] = []
+
+    def views(self) -> tuple[SelectedView, ...]:
+        """The views that are read."""
+        definitions = self._definitions.values()
+        return tuple(
+            SelectedView(view, tuple(features.values()))
+            for view, features in zip(definitions, self._features, strict=True)
+        )
+
+    def place(self, view: BaseFeatureView, feature: Field) -> tuple[int, int]:
+        """The number of a view, and of a feature in it."""
+        if isinstance(view, OnDemandFeatureView):
+            return self._computed_number(view), view.feature_names.index(feature.name)
+        assert isinstance(view, FeatureView)
+        key = (view.name, view.name_to_use, tuple(sorted(view.projection.join_key_map.items())))
+        if key not in self._definitions:
+            self._numbers[key] = len(self._definitions)
+            self._definitions[key] = view
+            self._features.append({})
+        number = self._numbers[key]
+        features = self._features[number]
+        features.setdefault(feature.name, feature)
+        return number, list(features).index(feature.name)
+
+    def _computed_number(self, view: OnDemandFeatureView) -> int:
+        key = (view.name, view.name_to_use)
+        if key not in self._numbers:
+            if not view.enabled:
+                raise RequestError(
+                    f"{view.subject} is declared with enabled=False and is not served",
+                    subject=view.subject,
+                    location=view.location,
+                    hint="declare enabled=True and run `tiffin apply`",
+                )
+            inputs = tuple(self._inputs(view))
+            self._numbers[key] = len(self.computed)
+            self.computed.append(ComputedView(view, inputs))
+        return self._numbers[key]
+
+    def _inputs(self, view: OnDemandFeatureView) -> Iterator[FunctionInput]:
+        """What the function reads: the features of its sources, their join keys, and the values of the request."""
+        used = [self._snapshot.used(use) for use in view.uses]
+        names = Counter(each.name for source in used for each in source.selected)
+        columns: dict[str, FunctionInput] = {}
+        for source in used:
+            computed = isinstance(source, OnDemandFeatureView)
+            for each in source.selected:
+                full = f"{source.name_to_use}__{each.name}"
+                called = (each.name, full) if names[each.name] == 1 else (full,)
+                yield FunctionInput(called, each.dtype, self.place(source, each), computed)
+            if isinstance(source, FeatureView):
+                mapping = source.projection.join_key_map
+                for key, dtype in zip(source.join_keys, source.key_types, strict=True):
+                    if dtype is not None and key not in names:
+                        column = mapping.get(key, key)
+                        columns.setdefault(key, FunctionInput((key,), dtype, column=column, is_key=True))
+        for each in view.request_fields:
+            columns[each.name] = FunctionInput((each.name,), each.dtype, column=each.name)
+        yield from columns.values()
 
 
 def check_entity_collisions(selection: Selection, entity_columns: Sequence[str]) -> None:
@@ -108,7 +229,7 @@ def check_entity_collisions(selection: Selection, entity_columns: Sequence[str])
     present = set(entity_columns)
     for column in selection.columns:
         if column.name in present:
-            view = selection.views[column.view]
+            view = selection.view_of(column)
             raise NameCollisionError(
                 f"feature {selection.reference(column)!r} would have the name of the entity column {column.name!r}",
                 subject=view.view.subject,
@@ -117,36 +238,42 @@ def check_entity_collisions(selection: Selection, entity_columns: Sequence[str])
             )
 
 
-def _items(snapshot: Snapshot, features: Sequence[str]) -> list[tuple[FeatureView, Field]]:
+def _items(snapshot: Snapshot, features: Sequence[str]) -> list[tuple[BaseFeatureView, Field]]:
     if isinstance(features, str) or not isinstance(features, Sequence):
         raise RequestError(f"features is {features!r}", hint='pass a list such as ["view:feature"], or a service')
     if not features:
         raise RequestError("no features were asked for", hint='pass a list such as ["view:feature"], or a service')
-    found: list[tuple[FeatureView, Field]] = []
+    found: list[tuple[BaseFeatureView, Field]] = []
     for item in features:
         if not isinstance(item, str):
             raise RequestError(f"{item!r} is not a feature reference", hint='write "view:feature"')
-        view_name, colon, feature = item.partition(":")
-        if not view_name or (colon and not feature):
+        use = ViewUse.parse(item)
+        if use is None:
             raise RequestError(f"{item!r} is not a feature reference", hint='write "view:feature"')
-        view = snapshot.view(view_name)
-        found += [(view, view.feature(feature))] if colon else [(view, each) for each in view.features]
+        found += _features_of(snapshot, use)
     return found
 
 
-def _service_items(snapshot: Snapshot, service: FeatureService) -> list[tuple[FeatureView, Field]]:
-    found: list[tuple[FeatureView, Field]] = []
+def _service_items(snapshot: Snapshot, service: FeatureService) -> list[tuple[BaseFeatureView, Field]]:
+    found: list[tuple[BaseFeatureView, Field]] = []
     for use in service.uses:
-        view = snapshot.view(use.view).with_projection(replace(use.projection, features=None))
-        names = view.feature_names if use.projection.features is None else use.projection.features
-        found += [(view, view.feature(name)) for name in names]
+        found += _features_of(snapshot, use)
     return found
+
+
+def _features_of(snapshot: Snapshot, use: ViewUse) -> list[tuple[BaseFeatureView, Field]]:
+    """The features that a use is about: those that it names, else all."""
+    view = snapshot.used(use)
+    whole = view.with_projection(replace(use.projection, features=None))
+    names = view.feature_names if use.projection.features is None else use.projection.features
+    return [(whole, view.feature(name)) for name in names]
 
 
 def _check_names(selection: Selection) -> None:
     """Refuse two views under one name, and two columns under one name (PIT-9, PIT-11)."""
     names: set[str] = set()
-    for selected in selection.views:
+    chosen: list[SelectedView | ComputedView] = [*selection.views, *selection.computed]
+    for selected in chosen:
         if selected.name in names:
             raise NameCollisionError(
                 f"two views of the request are called {selected.name!r}",
@@ -164,6 +291,6 @@ def _check_names(selection: Selection) -> None:
             raise RequestError(f"feature {one!r} is asked for twice", hint="ask for it once")
         raise NameCollisionError(
             f"features {one!r} and {other!r} would both be column {column.name!r}",
-            subject=selection.views[column.view].view.subject,
+            subject=selection.view_of(column).view.subject,
             hint="pass full_feature_names=True, or use with_name() for a view that is used twice",
         )

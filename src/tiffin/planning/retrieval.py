@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tiffin.definitions import DataSource
 from tiffin.errors import InputError, RequestError, UnsupportedError
-from tiffin.planning.references import SelectedView, Selection
+from tiffin.planning.references import ComputedView, OutputColumn, SelectedView, Selection
 from tiffin.registry.snapshot import Snapshot
 from tiffin.types import FeatureType
 
@@ -79,23 +79,32 @@ class RetrievalPlan:
 
     Attributes:
         views: what is joined; each on its own, so their order does not matter (PIT-5).
-        columns: for each feature column of the answer its view, its feature within that view, and its name.
+        columns: the feature columns of the answer.
+        computed: the on-demand views, in the order in which they are computed.
+        request_columns: further columns that entity rows must have, because functions read them, with their types.
         only_known: a fact counts only from the moment at which it was known (``point_in_time: known``).
     """
 
     views: tuple[ViewJoin, ...]
-    columns: tuple[tuple[int, int, str], ...]
+    columns: tuple[OutputColumn, ...]
     only_known: bool
+    computed: tuple[ComputedView, ...] = ()
+    request_columns: Mapping[str, FeatureType] = field(default_factory=dict)
 
     @property
     def keys(self) -> dict[str, FeatureType]:
         """The key columns that entity rows must have, with their types, in order of first use."""
         return {key.entity_column: key.dtype for view in self.views for key in view.keys}
 
-    def column(self, index: int) -> FeatureColumn:
-        """The feature behind a column of the answer."""
-        view, feature, _ = self.columns[index]
-        return self.views[view].features[feature]
+    @property
+    def stored(self) -> RetrievalPlan:
+        """The plan of all that is read: what is asked for and what functions compute from, under full names."""
+        columns = tuple(
+            OutputColumn(number, place, f"{view.name}__{feature.name}")
+            for number, view in enumerate(self.views)
+            for place, feature in enumerate(view.features)
+        )
+        return replace(self, columns=columns, computed=(), request_columns={})
 
 
 @dataclass(frozen=True)
@@ -129,8 +138,7 @@ def plan_retrieval(snapshot: Snapshot, selection: Selection, *, only_known: bool
                     f"and {key.dtype!r} in view {view.name!r}",
                     hint="give both entities the same value_type",
                 )
-    columns = tuple((column.view, column.feature, column.name) for column in selection.columns)
-    return RetrievalPlan(views, columns, only_known)
+    return RetrievalPlan(views, selection.columns, only_known, selection.computed, selection.request_columns)
 
 
 def fact_columns(selected: SelectedView) -> FactColumns:
@@ -146,7 +154,7 @@ def fact_columns(selected: SelectedView) -> FactColumns:
             f"{view.subject} has no history: its source is pushed and has no batch_source",
             subject=view.subject,
             location=view.location,
-            hint="give the PushSource a batch_source",
+            hint="give its source a batch_source",
         )
     payload = tuple(
         FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in view.features

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tiffin.definitions import DataSource, FileSource, PushSource
+from tiffin.definitions import DataSource, FileSource, StreamSource
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.types import Int32, Int64
 
@@ -112,7 +112,7 @@ def _contradicts(layout: Layout, others: Iterable[Layout]) -> bool:
 
 def _source_meaning(source: DataSource | None) -> tuple[object, ...]:
     """Where facts come from, whatever the source is called. Pushed facts are those of the batch source, come early."""
-    if isinstance(source, PushSource):
+    if isinstance(source, StreamSource):
         return ("pushed", source.name) if source.batch_source is None else _source_meaning(source.batch_source)
     assert source is not None
     times = (source.timestamp_field, source.created_timestamp_column, tuple(sorted(source.mapping.items())))

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Project
-from tiffin.definitions.sources import source_from_spec
+from tiffin.definitions import (
+    BaseFeatureView,
+    DataSource,
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    LabelView,
+    OnDemandFeatureView,
+    Project,
+    SavedDataset,
+    ValidationReference,
+    ViewUse,
+)
+from tiffin.definitions.source_types import source_from_spec
 from tiffin.errors import NotFoundError, nearest
 
 #: Kinds in the order in which they are built: each names only earlier ones.
-KINDS = ("project", "entity", "data source", "feature view", "feature service")
+KINDS = (
+    "project",
+    "entity",
+    "data source",
+    "feature view",
+    "on-demand feature view",
+    "feature service",
+    "saved dataset",
+    "validation reference",
+)
+
+#: The kinds of views: no two views of a project share a name, so a view is found by its name alone.
+VIEW_KINDS = ("feature view", "on-demand feature view")
 
 
 @dataclass(frozen=True)
@@ -92,7 +117,7 @@ class Snapshot:
     project: str
     version: int = 0
     entries: tuple[Entry, ...] = ()
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def plans(self) -> dict[Any, Any]:
@@ -142,6 +167,11 @@ class Snapshot:
         """Name to feature view; building all of them, so for lists and not for requests."""
         return {name: self.view(name) for name in self.names("feature view")}
 
+    @property
+    def on_demand_views(self) -> Mapping[str, OnDemandFeatureView]:
+        """Name to on-demand feature view."""
+        return {name: self.on_demand_view(name) for name in self.names("on-demand feature view")}
+
     @cached_property
     def project_definition(self) -> Project:
         """The project's own words about itself."""
@@ -156,11 +186,11 @@ class Snapshot:
         """
         found = self.by_key.get((kind, name))
         if found is None:
-            hint = nearest(name, self.names(kind))
-            if not self.entries:
-                hint = "nothing has been applied to this project yet: run `tiffin apply`"
-            subject = f"{kind} {name}"
-            raise NotFoundError(f"there is no {kind} {name!r} in project {self.project!r}", subject=subject, hint=hint)
+            raise NotFoundError(
+                f"there is no {kind} {name!r} in project {self.project!r}",
+                subject=f"{kind} {name}",
+                hint=self._hint(name, (kind,)),
+            )
         return found
 
     def view(self, name: str) -> FeatureView:
@@ -172,8 +202,84 @@ class Snapshot:
         built: FeatureView | None = self._cache.get(name)
         if built is None:
             entry = self.entry("feature view", name)
-            built = self._cache[name] = FeatureView.from_spec(dict(entry.spec), self.sources, self.entities)
+            kind = LabelView if "labeler_field" in entry.spec else FeatureView
+            built = self._cache[name] = kind.from_spec(dict(entry.spec), self.sources, self.entities)
         return built
+
+    def on_demand_view(self, name: str) -> OnDemandFeatureView:
+        """One on-demand feature view.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        built: OnDemandFeatureView | None = self._cache.get(("on demand", name))
+        if built is None:
+            entry = self.entry("on-demand feature view", name)
+            built = OnDemandFeatureView.from_spec(entry.spec, self.sources, self.entities)
+            self._cache["on demand", name] = built
+        return built
+
+    def saved_dataset(self, name: str) -> SavedDataset:
+        """One saved dataset.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        return SavedDataset.from_spec(self.entry("saved dataset", name).spec)
+
+    def validation_reference(self, name: str) -> ValidationReference:
+        """One validation reference.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        return ValidationReference.from_spec(self.entry("validation reference", name).spec)
+
+    def remember_version(self, name: str, number: int, view: FeatureView, storage: ViewStorage) -> None:
+        """Make an older version of a view known, for ``used`` and ``storage_of``."""
+        self._cache["version", name, number] = view, storage
+
+    def has_version(self, name: str, number: int) -> bool:
+        """Whether an older version of a view is known."""
+        return ("version", name, number) in self._cache
+
+    def used(self, use: ViewUse) -> BaseFeatureView:
+        """A view as something uses it, in the version that it asks for.
+
+        Raises:
+            NotFoundError: there is no such view; with the nearest names.
+        """
+        number = use.projection.version
+        view = self._cache["version", use.view, number][0] if number else self.any_view(use.view)
+        found: BaseFeatureView = view.with_projection(use.projection)
+        return found
+
+    def storage_of(self, view: FeatureView) -> ViewStorage:
+        """Where the rows of a view are kept online, in the version that is used."""
+        number = view.projection.version
+        storage: ViewStorage = self._cache["version", view.name, number][1] if number else self.storage(view.name)
+        return storage
+
+    def any_view(self, name: str) -> BaseFeatureView:
+        """One view of whatever kind.
+
+        Raises:
+            NotFoundError: with the nearest names.
+        """
+        if ("on-demand feature view", name) in self.by_key:
+            return self.on_demand_view(name)
+        if ("feature view", name) in self.by_key:
+            return self.view(name)
+        raise NotFoundError(
+            f"there is no feature view {name!r} in project {self.project!r}",
+            subject=f"feature view {name}",
+            hint=self._hint(name, VIEW_KINDS),
+        )
+
+    def _hint(self, name: str, kinds: Sequence[str]) -> str:
+        if not self.entries:
+            return "nothing has been applied to this project yet: run `tiffin apply`"
+        return nearest(name, [each for kind in kinds for each in self.names(kind)])
 
     def storage(self, name: str) -> ViewStorage:
         """Where a feature view's rows are kept online."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import sqlglot
 from sqlglot import exp
 
+from tiffin.errors import UnsupportedError
 from tiffin.planning.retrieval import RetrievalPlan, ViewJoin
 
 _DIALECT = "duckdb"
@@ -48,6 +49,9 @@ def compile_retrieval(
         time_column: the column of the entity rows that holds their time.
         table: the table of the entity rows.
 
+    Raises:
+        UnsupportedError: a column is computed by a Python function.
+
     Returns:
         Text in DuckDB's dialect; its rows are the entity rows with the features, in order.
     """
@@ -60,12 +64,19 @@ def compile_retrieval(
         query = query.with_(f"facts_{index}", as_=_seen_facts(view, source, only_known=plan.only_known))
         query = query.with_(f"view_{index}", as_=_view_rows(index, view))
         query = query.join(f"view_{index}", on=f"spine.__row = view_{index}.__row", join_type="left", dialect=_DIALECT)
-    for view_index, feature_index, name in plan.columns:
-        feature = plan.views[view_index].features[feature_index]
-        column: exp.Expression = exp.column(_part(feature.name), table=f"view_{view_index}", quoted=True)
+    for output in plan.columns:
+        if output.computed:
+            view_name = plan.computed[output.view].name
+            raise UnsupportedError(
+                f"on-demand feature view {view_name} is a Python function, which no SQL can compute",
+                subject=f"on-demand feature view {view_name}",
+                hint="ask for the features that it computes from, or run the retrieval",
+            )
+        feature = plan.views[output.view].features[output.feature]
+        column: exp.Expression = exp.column(_part(feature.name), table=f"view_{output.view}", quoted=True)
         if feature.default is not None:
             column = exp.Coalesce(this=column, expressions=[exp.convert(feature.default)])
-        query = query.select(exp.alias_(column, name, quoted=True))
+        query = query.select(exp.alias_(column, output.name, quoted=True))
     return query.order_by("spine.__row").sql(dialect=_DIALECT, pretty=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,24 @@ from tiffin.backends.sql.registry import SqlRegistryStore
 from tiffin.backends.sql.tables import FORMAT_VERSION
 from tiffin.config import RegistryConfig
 from tiffin.contracts.registry import MaterializationRun
-from tiffin.definitions import Definition, Entity, FeatureService, FeatureView, Field, FileSource, Project, PushSource
+from tiffin.definitions import (
+    AvroFormat,
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    Field,
+    FileLoggingDestination,
+    FileSource,
+    KafkaSource,
+    KinesisSource,
+    LabelView,
+    LoggingConfig,
+    OnDemandFeatureView,
+    Project,
+    PushSource,
+    RequestSource,
+)
 from tiffin.errors import (
     BackendNotFoundError,
     ConfigError,
@@ -22,7 +40,7 @@ from tiffin.errors import (
     RegistryVersionError,
 )
 from tiffin.registry.snapshot import Snapshot, ViewStorage, entry_of
-from tiffin.types import Array, Float64, Struct, ValueType
+from tiffin.types import Array, Float64, String, Struct, ValueType
 
 
 @pytest.fixture
@@ -70,16 +88,39 @@ def test_every_kind_of_definition_comes_back(store: SqlRegistryStore, path: Path
             Field(name="s", dtype=Struct({"x": Array(Float64)})),
         ],
     )
-    service = FeatureService(name="model", features=[view.with_name("other")[["b"]], "stats:s"])
+    logged = LoggingConfig(FileLoggingDestination(path="logs", partition_by=["day"]), 0.5)
+    service = FeatureService(name="model", features=[view.with_name("other")[["b"]], "stats:s"], logging_config=logged)
+    kafka = KafkaSource(
+        name="kafka",
+        topic="t",
+        kafka_bootstrap_servers="a:1",
+        message_format={"json": {}},
+        batch_source=source,
+        watermark_delay_threshold=timedelta(minutes=5),
+    )
+    kinesis = KinesisSource(name="kinesis", region="r", stream_name="s", record_format=AvroFormat(schema_json="{}"))
+    order = RequestSource(name="order", schema=[Field(name="amount", dtype=Float64)])
+    computed = OnDemandFeatureView(
+        name="computed",
+        sources=[view[["b"]], order],
+        schema=[Field(name="sum", dtype=Float64)],
+        mode="python",
+        udf=lambda inputs: inputs,
+    )
+    labels = LabelView(name="labels", source=kafka, entities=[driver], schema=[Field(name="labeler", dtype=String)])
     project = Project(name="p", description="words")
     storage = ViewStorage(2, "p.stats.1", ((("b", "Float64"),), (("b", "Float64"), ("s", "Struct"))))
-    entries = (*snapshot_of(project, driver, push, source, service).entries, entry_of(view, storage))
+    plain = snapshot_of(project, driver, push, source, service, kafka, kinesis, order, computed, labels)
+    entries = (*plain.entries, entry_of(view, storage))
     store.commit(Snapshot("p", 1, entries), 0, created_us=5, author="me", message="first")
 
     found = open_store(path).load("p")
     assert found.version == 1
     assert found.entities["driver"] == driver
     assert found.sources["push"] == push
+    assert [found.sources[name] for name in ("kafka", "kinesis", "order")] == [kafka, kinesis, order]
+    assert found.on_demand_view("computed") == computed
+    assert found.view("labels") == labels
     assert found.view("stats") == view
     assert found.service("model") == service
     assert found.project_definition == project
@@ -178,7 +219,9 @@ def test_a_file_that_is_no_database_is_refused_and_untouched(store: SqlRegistryS
     path.write_bytes(b"not a database, and too long for an empty one "[:size] * (size // 10))
     before = path.read_bytes()
     for use in (lambda: store.load("p"), lambda: commit(store, 0, "a"), lambda: store.version("p")):
-        with pytest.raises(RegistryError, match=r"cannot be read: .*not a database\n.*not a SQLite registry"):
+        with pytest.raises(
+            RegistryError, match=r"cannot be read: .*not a database\n.*if Feast wrote it, .*run `tiffin apply`"
+        ):
             use()
     assert path.read_bytes() == before
 

@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 
 from tiffin.definitions import (
+    ConflictPolicy,
     CsvFormat,
     Definition,
     Entity,
     FeatureService,
     FeatureView,
     Field,
+    FileLoggingDestination,
     FileSource,
+    JsonFormat,
+    KafkaSource,
+    KinesisSource,
+    LabelView,
+    LoggingConfig,
     Project,
     PushSource,
     RequestSource,
@@ -87,6 +94,19 @@ WRONG: dict[str, tuple[Callable[[], Definition], str]] = {
     "no features": (lambda: FeatureService(name="s", features=[]), "feature service s has no features"),
     "no feature": (lambda: FeatureService(name="s", features=[3]), "3 is neither a feature view nor a reference"),  # type: ignore[list-item]
     "half reference": (lambda: FeatureService(name="s", features=["stats:"]), "'stats:' is neither"),
+    "logging": (
+        lambda: FeatureService(name="s", features=["stats"], logging_config=object()),
+        "argument logging_config",
+    ),  # type: ignore[arg-type]
+    "labeler": (lambda: LabelView(name="l", source=SOURCE, schema=[RATE]), "its schema has no labeler_field 'labeler'"),
+    "no topic": (lambda: KafkaSource(name="k", message_format={"json": {}}), "data source k has no topic"),
+    "no stream": (lambda: KinesisSource(name="k", record_format=JsonFormat()), "data source k has no stream_name"),
+    "no format": (lambda: KafkaSource(name="k", topic="t"), "message_format is None"),
+    "format": (lambda: KafkaSource(name="k", topic="t", message_format={"jsn": {}}), "message_format 'jsn' is unknown"),
+    "format option": (
+        lambda: KafkaSource(name="k", topic="t", message_format={"json": {"x": 1}}),
+        "message_format 'json'",
+    ),
     "project name": (lambda: Project(name="a b"), "project name 'a b' is not allowed"),
 }
 
@@ -183,11 +203,17 @@ def test_the_format_comes_from_the_ending_unless_it_is_declared(path: str, file_
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: FeatureService(name="s", features=["stats"], logging_config=object()),
         lambda: FileSource(path="a", connection_ref=object()),
+        lambda: LabelView(name="l", source=SOURCE, conflict_policy=ConflictPolicy.MAJORITY_VOTE),
     ],
 )
 def test_an_argument_that_is_not_supported_yet_is_refused_and_not_dropped(build: Callable[[], object]) -> None:
     with pytest.raises(UnsupportedError, match="is not supported yet") as caught:
         build()
     assert "test_definitions.py" in caught.value.location
+
+
+@pytest.mark.parametrize("rate", [0.0, 2.0, -0.5])
+def test_a_share_of_requests_is_above_0_and_up_to_1(rate: float) -> None:
+    with pytest.raises(DefinitionError, match=f"sample_rate is {rate}"):
+        LoggingConfig(FileLoggingDestination(path="a"), rate)

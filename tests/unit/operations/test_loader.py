@@ -25,6 +25,23 @@ def test_built_in_backends_are_found(tmp_path: Path) -> None:
         assert isinstance(loader.open_offline(config(tmp_path, offline_store=name)), DuckDBEngine)
 
 
+def test_a_type_may_be_the_path_of_a_class(tmp_path: Path) -> None:
+    path = "tiffin.backends.memory.online.MemoryOnlineStore"
+    assert isinstance(loader.open_online(config(tmp_path, online_store=path)), MemoryOnlineStore)
+    for name in (
+        "feast.infra.offline_stores.dask.DaskOfflineStore",
+        "feast.infra.offline_stores.duckdb.DuckDBOfflineStore",
+    ):
+        assert isinstance(loader.open_offline(config(tmp_path, offline_store=name)), DuckDBEngine)
+    for wrong in (
+        "no_such_package.Store",
+        "tiffin.backends.memory.online.NoStore",
+        "feast.infra.online_stores.x.Store",
+    ):
+        with pytest.raises(BackendNotFoundError):
+            loader.open_online(config(tmp_path, online_store=wrong))
+
+
 def test_an_unknown_backend_lists_the_known(tmp_path: Path) -> None:
     with pytest.raises(BackendNotFoundError, match=r"there is no online backend 'sqlit'\n.*did you mean sqlite"):
         loader.open_online(config(tmp_path, online_store="sqlit"))

@@ -14,13 +14,13 @@ import numpy as np
 from tiffin.backends.duckdb.relation import Relation, TimeColumn, first_line
 from tiffin.backends.duckdb.slots import BoolArray, IndexArray, Int64Array, SlotFacts
 from tiffin.backends.duckdb.spine import KeyedSpine
-from tiffin.columns import arrow_column, nullable_column, numpy_values, single_chunk, valid_mask
+from tiffin.columns import arrow_column, map_of_struct, nullable_column, numpy_values, single_chunk, valid_mask
 from tiffin.contracts.offline import JoinedView, ViewReport
 from tiffin.errors import SourceError
 from tiffin.online.rows import payload_bytes
 from tiffin.planning.retrieval import FactColumns, FeatureColumn, KeyColumn, ViewJoin
 from tiffin.time import MAX_US, MIN_US
-from tiffin.types import UnixTimestamp, arrow_type
+from tiffin.types import Map, UnixTimestamp, arrow_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,6 +65,13 @@ class Facts:
     def known_us(self) -> str:
         """The known time as microseconds; a fact whose created time is null was known at its event time."""
         return self.event.us if self.known is None else f"coalesce({self.known.us}, {self.event.us})"
+
+    def known_bound(self, operator: str, us: int) -> str:
+        """A condition on the known time, on the columns as they are: several times faster than on microseconds."""
+        if self.known is None:
+            return self.event.bound(operator, us)
+        unknown = f"{self.known.sql} IS NULL AND {self.event.bound(operator, us)}"
+        return f"({self.known.bound(operator, us)} OR ({unknown}))"
 
     def key_match(self, keys: Sequence[KeyColumn], other: str) -> str:
         """The condition that a fact has the key of a row of ``other`` (``k0``, ``k1``, ...)."""
@@ -163,7 +170,7 @@ class AsofJoin:
         if self._oldest_us is not None:
             bounds.append(facts.event.bound(">=", self._oldest_us))
         if known and self._only_known:
-            bounds.append(f"{facts.known_us} <= {index.last_us}")
+            bounds.append(facts.known_bound("<=", index.last_us))
         sql = (
             f"SELECT {columns} FROM {facts.relation.sql} f "
             f"JOIN tiffin_keys k ON {facts.key_match(self._view.keys, 'k')} WHERE {' AND '.join(bounds)}"
@@ -351,6 +358,8 @@ def cast_feature(column: Any, feature: FeatureColumn, facts: Facts) -> Any:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     try:
+        if feature.dtype is Map and pa.types.is_struct(column.type):
+            return map_of_struct(single_chunk(column))
         return column.cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SourceError(

@@ -64,7 +64,7 @@ def _condition(facts: Facts, plan: LoadPlan) -> str:
     until = facts.event.bound("<=", plan.end_us)
     chosen = [facts.event.bound(">=", plan.start_us)]
     if plan.known_from_us is not None:
-        chosen.append(f"{facts.known_us} > {plan.known_from_us}")
+        chosen.append(facts.known_bound(">", plan.known_from_us))
     changed = [str(i) for i, file in enumerate(facts.relation.files) if file in plan.changed_parts]
     if changed and (facts.relation.part == ONE_PART or len(changed) == len(facts.relation.files)):
         chosen = ["true"]
@@ -72,7 +72,7 @@ def _condition(facts: Facts, plan: LoadPlan) -> str:
         chosen.append(f"{facts.relation.part} IN ({', '.join(changed)})")
     condition = f"{until} AND ({' OR '.join(chosen)})"
     if plan.known_until_us is not None:
-        condition += f" AND {facts.known_us} <= {plan.known_until_us}"
+        condition += f" AND {facts.known_bound('<=', plan.known_until_us)}"
     return condition
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 
+from tiffin.backends.duckdb.append import append_rows
 from tiffin.backends.duckdb.asof import AsofJoin, Facts
 from tiffin.backends.duckdb.config import DuckDBOptions
 from tiffin.backends.duckdb.load import newest_facts
@@ -125,6 +126,10 @@ class DuckDBEngine(OfflineEngine):
         """The newest facts per key, in batches."""
         return newest_facts(self._facts(plan.facts, plan.keys), plan)
 
+    def append(self, source: DataSource, rows: pa.Table) -> None:
+        """Append rows as a Parquet file of their own, beside the source's file or in its folder."""
+        append_rows(source, rows, self._base_path)
+
     def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
         """The plan as one query over a table ``entity_df``, for DuckDB."""
         return compile_retrieval(plan, [self._sql_facts(view) for view in plan.views], time_column=time_column)
@@ -142,7 +147,12 @@ class DuckDBEngine(OfflineEngine):
                 f"by ({view.facts.event_column}{', ' + view.facts.known_column if view.facts.known_column else ''}), "
                 f"{mode}; {len(view.features)} of {len(view.facts.payload)} features"
             )
-        return "\n".join([*lines, "", self.to_sql(plan, time_column)])
+        for computed in plan.computed:
+            code = computed.view.function
+            inputs = ", ".join(item.names[-1] for item in computed.inputs)
+            place = f"{code.module}:{code.name}" if code is not None else ""
+            lines.append(f"{computed.name}: computed in Python by {place} from {inputs}, at the time of each row")
+        return "\n".join([*lines, "", self.to_sql(plan.stored if plan.computed else plan, time_column)])
 
     def _sql_facts(self, view: ViewJoin) -> SqlFacts:
         cursor = self._cursor()

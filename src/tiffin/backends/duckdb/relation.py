@@ -20,6 +20,9 @@ from tiffin.errors import SourceError, UnsupportedError, nearest
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: What is appended to a file lies in a folder that is called like it, with this behind.
+APPENDED = ".appended"
+
 #: A row's address is its file's number in the upper bits and its number within the file in the lower ones.
 _ROW_BITS = 40
 
@@ -140,13 +143,13 @@ def local_files(source: DataSource, base_path: str) -> tuple[str, ...]:
             location=source.location,
             hint="use a FileSource",
         )
-    path = _local_path(source, base_path)
+    path = local_path(source, base_path)
     endings = _ENDINGS[source.format_name]
     if os.path.isdir(path):
         found = [f for e in endings for f in glob.glob(os.path.join(glob.escape(path), "**", f"*.{e}"), recursive=True)]
         missing = f"the folder {source.path} holds no {source.format_name} file"
     elif os.path.isfile(path):
-        return (path,)
+        return (path, *sorted(glob.glob(os.path.join(glob.escape(path + APPENDED), "*.parquet"))))
     else:
         found = [f for f in glob.glob(path, recursive=True) if os.path.isfile(f)]
         missing = f"there is no file {source.path}" + (f" in {base_path}" if not os.path.isabs(source.path) else "")
@@ -160,7 +163,12 @@ def local_files(source: DataSource, base_path: str) -> tuple[str, ...]:
     return tuple(sorted(set(found)))
 
 
-def _local_path(source: FileSource, base_path: str) -> str:
+def local_path(source: FileSource, base_path: str) -> str:
+    """The path of a source on this machine.
+
+    Raises:
+        UnsupportedError: it lies elsewhere.
+    """
     path = source.path
     scheme = urlparse(path).scheme
     if scheme == "file":

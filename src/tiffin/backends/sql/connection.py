@@ -23,7 +23,8 @@ _HINTS = {
     "SQLITE_READONLY": "the file or its folder may not be written; nothing was changed",
     "SQLITE_CANTOPEN": "look at the path and the permissions of its folder",
     "SQLITE_CORRUPT": "the file is damaged; restore it from a backup",
-    "SQLITE_NOTADB": "the file is not a SQLite registry; give `registry` another path, or restore it from a backup",
+    "SQLITE_NOTADB": "it is not a SQLite file; if Feast wrote it, give `registry` another path and run `tiffin apply`, "
+    "which makes the registry anew from the repository; else restore it from a backup",
 }
 
 

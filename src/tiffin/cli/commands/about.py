@@ -1,4 +1,4 @@
-"""``tiffin version``, ``tiffin configuration`` and ``tiffin completion``."""
+"""``tiffin version``, ``tiffin configuration``, ``tiffin completion`` and ``tiffin run``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,24 @@ def version(as_json: bool) -> None:
 
     import tiffin
 
+    feast = _installed_feast()
     if as_json:
-        print_json({"tiffin": tiffin.__version__, "python": platform.python_version()})
-    else:
-        say(f"tiffin {tiffin.__version__}")
+        print_json({"tiffin": tiffin.__version__, "python": platform.python_version(), "feast": feast})
+        return
+    say(f"tiffin {tiffin.__version__}")
+    if feast:
+        say(f"Feast {feast} is installed too. In feature repositories and under `tiffin run`, `import feast` means")
+        say("tiffin; elsewhere it means Feast, unless `import tiffin.compat.feast` comes first.")
+
+
+def _installed_feast() -> str | None:
+    """The version of Feast that is installed beside tiffin."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("feast")
+    except PackageNotFoundError:
+        return None
 
 
 @click.command()
@@ -67,3 +81,16 @@ def completion(ctx: click.Context, shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     click.echo(found(ctx.find_root().command, {}, "tiffin", "_TIFFIN_COMPLETE").source())
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(script: str, arguments: tuple[str, ...]) -> None:
+    """Run a script that was written for Feast.
+
+    In it, `import feast` means tiffin.
+    """
+    from tiffin.compat.__main__ import run_script
+
+    run_script(script, list(arguments))

@@ -20,12 +20,20 @@ Progress = Callable[[str, int], None]
 
 
 @click.command()
-@click.argument("start", metavar="START")
-@click.argument("end", metavar="END")
+@click.argument("start", metavar="START", required=False)
+@click.argument("end", metavar="END", required=False)
 @views_option
+@click.option("--disable-event-timestamp", is_flag=True, help="Load everything up to now; START and END are left out.")
 @json_option
 @pass_invocation
-def materialize(invocation: Invocation, start: str, end: str, views: tuple[str, ...], as_json: bool) -> None:
+def materialize(
+    invocation: Invocation,
+    start: str | None,
+    end: str | None,
+    views: tuple[str, ...],
+    disable_event_timestamp: bool,
+    as_json: bool,
+) -> None:
     """Load the online store from START to END.
 
     Facts with an event time between the two, both included, are loaded, the newest of each key.
@@ -33,8 +41,10 @@ def materialize(invocation: Invocation, start: str, end: str, views: tuple[str, 
     Times are ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00+02:00; without a zone they are UTC. Loading the same
     time twice, or in another order, changes nothing.
     """
+    if (start is None or end is None) != disable_event_timestamp:
+        raise click.UsageError("Give both START and END, or --disable-event-timestamp alone.")
     with invocation.store() as store, _progress() as progress:
-        report = store.materialize(start, end, list(views) or None, progress=progress)
+        report = store.materialize(start, end, list(views) or None, disable_event_timestamp, progress=progress)
     _print_report(report.runs, as_json)
 
 

@@ -14,7 +14,16 @@ from tiffin.errors import NotFoundError, RequestError, nearest
 from tiffin.time import format_duration
 
 if TYPE_CHECKING:
-    from tiffin.definitions import DataSource, Definition, Entity, FeatureService, FeatureView, Field, Project
+    from tiffin.definitions import (
+        DataSource,
+        Definition,
+        Entity,
+        FeatureService,
+        FeatureView,
+        Field,
+        OnDemandFeatureView,
+        Project,
+    )
     from tiffin.store import FeatureStore
 
 
@@ -110,6 +119,12 @@ def _view_row(view: FeatureView) -> Sequence[Any]:
     return [view.name, names, len(view.features), format_duration(view.ttl), view.online, source]
 
 
+def _on_demand_row(view: OnDemandFeatureView) -> Sequence[Any]:
+    sources = [use.name for use in view.uses] + [source.name for source in view.request_sources]
+    function = view.function
+    return [view.name, sources, len(view.features), view.mode, f"{function.module}:{function.name}" if function else ""]
+
+
 def _source_row(source: DataSource) -> Sequence[Any]:
     path = getattr(source, "path", "")
     return [source.name, type(source).__name__, path, source.timestamp_field, source.created_timestamp_column]
@@ -143,6 +158,65 @@ feature_views = _object_group(
     lambda store, tags: store.list_feature_views(tags=tags),
     lambda store, name: store.get_feature_view(name),
 )
+
+
+@feature_views.command("enable")
+@click.argument("name")
+@pass_invocation
+def enable(invocation: Invocation, name: str) -> None:
+    """Serve a feature view again that was disabled."""
+    with invocation.store() as store:
+        store.enable_feature_view(name)
+    say(f"Feature view {name} is enabled")
+
+
+@feature_views.command("disable")
+@click.argument("name")
+@pass_invocation
+def disable(invocation: Invocation, name: str) -> None:
+    """Serve and load a feature view no longer.
+
+    What is stored stays. The next apply makes it what its file says.
+    """
+    with invocation.store() as store:
+        store.disable_feature_view(name)
+    say(f"Feature view {name} is disabled")
+
+
+@feature_views.command("list-versions")
+@click.argument("name")
+@json_option
+@pass_invocation
+def list_versions(invocation: Invocation, name: str, as_json: bool) -> None:
+    """List the versions of a feature view.
+
+    A feature of one is asked for as view@v1:feature.
+    """
+    with invocation.store() as store:
+        found = store.list_feature_view_versions(name)
+    if as_json:
+        print_json(found)
+        return
+    rows = [[f"v{each['version']}", each["created"], each["features"], each["table"]] for each in found]
+    print_table(["VERSION", "CREATED", "FEATURES", "ONLINE TABLE"], rows)
+
+
+on_demand_feature_views = _object_group(
+    "on-demand-feature-views",
+    "on-demand feature views",
+    ["NAME", "COMPUTES FROM", "FEATURES", "MODE", "FUNCTION"],
+    _on_demand_row,
+    lambda store, tags: store.list_on_demand_feature_views(tags=tags),
+    lambda store, name: store.get_on_demand_feature_view(name),
+)
+label_views = _object_group(
+    "label-views",
+    "label views",
+    ["NAME", "ENTITIES", "FEATURES", "TTL", "ONLINE", "SOURCE"],
+    _view_row,
+    lambda store, tags: store.list_label_views(tags=tags),
+    lambda store, name: store.get_label_view(name),
+)
 data_sources = _object_group(
     "data-sources",
     "data sources",
@@ -159,6 +233,28 @@ feature_services = _object_group(
     lambda store, tags: store.list_feature_services(tags=tags),
     lambda store, name: store.get_feature_service(name),
 )
+saved_datasets = _object_group(
+    "saved-datasets",
+    "saved datasets",
+    ["NAME", "ROWS", "FEATURES", "DEFINITIONS", "PATH"],
+    lambda dataset: [
+        dataset.name,
+        dataset.rows,
+        len(dataset.features),
+        f"version {dataset.definitions_version}",
+        dataset.storage.path,
+    ],
+    lambda store, tags: store.list_saved_datasets(tags=tags),
+    lambda store, name: store.get_saved_dataset(name),
+)
+validation_references = _object_group(
+    "validation-references",
+    "validation references",
+    ["NAME", "SAVED DATASET", "DESCRIPTION"],
+    lambda reference: [reference.name, reference.dataset_name, reference.description],
+    lambda store, tags: store.list_validation_references(tags=tags),
+    lambda store, name: store.get_validation_reference(name),
+)
 projects = _object_group(
     "projects",
     "projects",
@@ -174,6 +270,30 @@ projects = _object_group(
 def current_project(invocation: Invocation) -> None:
     """Print the name of the project that feature_store.yaml is about."""
     say(invocation.config().project)
+
+
+@saved_datasets.command("compare")
+@click.argument("name")
+@json_option
+@pass_invocation
+def compare_saved_dataset(invocation: Invocation, name: str, as_json: bool) -> None:
+    """Make a saved dataset again and count the rows that differ.
+
+    The exit status is 1 when a value differs.
+    """
+    with invocation.store() as store:
+        found = store.compare_saved_dataset(name)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        rows = [[feature, found.rows, different] for feature, different in found.different.items()]
+        print_table(["FEATURE", "ROWS", "DIFFERENT"], rows, thousands=True)
+        then, now = found.definitions_version
+        say(f"\nMade with version {then} of the definitions, compared with version {now}")
+        if found.changed_sources:
+            say(f"Changed since then: {', '.join(found.changed_sources)}")
+    if not found.is_same:
+        raise SystemExit(1)
 
 
 @click.group()

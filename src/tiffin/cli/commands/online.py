@@ -13,6 +13,7 @@ from tiffin.errors import RequestError
 
 if TYPE_CHECKING:
     from tiffin.online.response import OnlineResponse
+    from tiffin.store import FeatureStore
 
 
 @click.command()
@@ -46,7 +47,7 @@ def get_online_features(
     with invocation.store() as store:
         response = store.get_online_features(
             features=wanted_features(store, features, service),
-            entity_rows=rows,
+            entity_rows=_with_types(store, rows),
             full_feature_names=full_feature_names,
         )
     if as_json:
@@ -76,6 +77,21 @@ def parse_entities(texts: tuple[str, ...]) -> list[dict[str, str]]:
         hint = "give every key once per row: -e a=1 -e b=x -e a=2 -e b=y"
         raise RequestError(f"the keys have different numbers of values: {found}", hint=hint)
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _with_types(store: FeatureStore, rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Rows with the values of the request in the types that functions expect; keys are read from text anyway."""
+    from tiffin.types import Bool, Float32, Float64, Int32, Int64
+
+    readers: dict[Any, Any] = {Int32: int, Int64: int, Float32: float, Float64: float, Bool: "true".__eq__}
+    fields = [field for view in store.list_on_demand_feature_views() for field in view.request_fields]
+    types = {field.name: readers[field.dtype] for field in fields if field.dtype in readers}
+    try:
+        return [{name: types.get(name, str)(value) for name, value in row.items()} for row in rows]
+    except ValueError as error:
+        raise RequestError(
+            f"a value of --entities is not of its type: {error}", hint="look at the request source"
+        ) from None
 
 
 def _as_data(response: OnlineResponse) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,12 @@ def plan(invocation: Invocation, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--skip-source-validation", is_flag=True, help="For compatibility; sources are always checked.")
+@click.option("--skip-feature-view-validation", is_flag=True, help="For compatibility; functions are never run here.")
+@click.option("--no-progress", is_flag=True, help="For compatibility; there is no progress bar.")
 @json_option
 @pass_invocation
-def apply(invocation: Invocation, as_json: bool) -> None:
+def apply(invocation: Invocation, /, as_json: bool, **_: bool) -> None:
     """Make the definitions of the repository current.
 
     All of them are applied or none; online tables are created as needed.
@@ -92,16 +96,45 @@ def rollback(invocation: Invocation, version: int, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("name")
+@json_option
+@pass_invocation
+def delete(invocation: Invocation, name: str, as_json: bool) -> None:
+    """Remove the object called NAME from the definitions.
+
+    What others use cannot be removed. The files of the repository stay as they are.
+    """
+    from tiffin.operations.catalog import find_object
+
+    with invocation.store() as store:
+        done = store.apply([], [find_object(store.context, name)])
+    _print_plan(done, _DONE, as_json)
+
+
+@click.command("registry-dump")
+@pass_invocation
+def registry_dump(invocation: Invocation) -> None:
+    """Print everything that is applied, as JSON."""
+    from tiffin.operations.catalog import definitions
+
+    with invocation.store() as store:
+        found = definitions(store.context)
+        version = store.context.snapshot().version
+    objects = [{"kind": item.kind, **item.to_spec()} for item in found]
+    print_json({"project": store.project, "version": version, "objects": objects})
+
+
+@click.command()
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_invocation
 def teardown(invocation: Invocation, yes: bool, as_json: bool) -> None:
     """Remove the online tables and the definitions.
 
-    Only those of this project; sources stay as they are.
+    Only those of this project; sources stay as they are. On a terminal it asks first.
     """
     with invocation.store() as store:
-        if not yes:
+        if not yes and is_terminal():
             if as_json:
                 raise RequestError("teardown asks first, which it cannot with --json", hint="add --yes")
             question = f"Remove the online tables and the definitions of project {store.project}?"
@@ -112,6 +145,11 @@ def teardown(invocation: Invocation, yes: bool, as_json: bool) -> None:
         print_json({"project": project, "removed": True})
     else:
         say(f"Deleted project {project}: its online tables and its definitions", fg="red")
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
 
 
 def _plan_repository(store: FeatureStore) -> ApplyPlan:

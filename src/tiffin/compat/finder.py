@@ -1,0 +1,127 @@
+"""Let ``import feast`` and every module below it mean tiffin."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from tiffin.compat.names import DECORATORS, OTHER_NAME, SAME_NAME, target_of
+from tiffin.errors import UnsupportedError, nearest
+
+_ROOT = "feast"
+
+
+class FeastModule(ModuleType):
+    """A module of Feast's; its names are looked up when they are used."""
+
+    __path__: list[str]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name not in SAME_NAME:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        if self.__name__ == _ROOT and name in DECORATORS:
+            return importlib.import_module(f"{_ROOT}.{name}")
+        target = target_of(name)
+        value = Missing(f"{self.__name__}.{name}") if target is None else getattr(_module(target[0]), target[1])
+        setattr(self, name, value)
+        return value
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the decorator that has the module's own name."""
+        name = self.__name__.rpartition(".")[2]
+        if name not in DECORATORS:
+            raise TypeError(f"module {self.__name__!r} cannot be called")
+        return getattr(self, name)(*arguments, **named)
+
+
+class Missing:
+    """What Feast has and tiffin does not, yet. It can be imported; using it says what it is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<{self._name}, not supported by tiffin>"
+
+    def __call__(self, *arguments: object, **named: object) -> Any:
+        """Refused, with the name."""
+        raise self._error()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise self._error()
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        """Refused as a base class, with the name."""
+        raise self._error()
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return False
+
+    def _error(self) -> UnsupportedError:
+        name = self._name.rpartition(".")[2]
+        near = nearest(name, [*SAME_NAME, *OTHER_NAME])
+        return UnsupportedError(f"{self._name} is not supported yet", subject=self._name, hint=near)
+
+
+class FeastFinder(MetaPathFinder, Loader):
+    """Finds ``feast`` and whatever is below it."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A module for every path that starts with ``feast``."""
+        if fullname.partition(".")[0] != _ROOT:
+            return None
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """An empty module that knows where to look."""
+        return FeastModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing: names are looked up when they are used."""
+
+
+_FINDER = FeastFinder()
+
+
+def install() -> None:
+    """Make ``import feast`` mean tiffin, from now on in this process."""
+    if _FINDER not in sys.meta_path:
+        _take_feast_out()
+        sys.meta_path.insert(0, _FINDER)
+
+
+@contextmanager
+def feast_means_tiffin() -> Iterator[None]:
+    """Within, ``import feast`` means tiffin; afterwards it means what it did before."""
+    if _FINDER in sys.meta_path:
+        yield
+        return
+    before = _take_feast_out()
+    sys.meta_path.insert(0, _FINDER)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_FINDER)
+        _take_feast_out()
+        sys.modules.update(before)
+
+
+def _take_feast_out() -> dict[str, ModuleType]:
+    found = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == _ROOT}
+    for name in found:
+        del sys.modules[name]
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(name)

@@ -1,0 +1,113 @@
+"""Where tiffin has what Feast's modules have. Text only: nothing is imported before it is used."""
+
+from __future__ import annotations
+
+_DEFINITIONS = "tiffin.definitions"
+_TYPES = "tiffin.types"
+_ERRORS = "tiffin.errors"
+
+#: Name to the module that has it, for what is called alike. Holds in every module of Feast's that has the name.
+SAME_NAME = {
+    **dict.fromkeys(
+        (
+            "AvroFormat",
+            "BaseFeatureView",
+            "ConflictPolicy",
+            "DataSource",
+            "Entity",
+            "FeatureService",
+            "FeatureView",
+            "Field",
+            "FileLoggingDestination",
+            "FileSource",
+            "JsonFormat",
+            "KafkaSource",
+            "KinesisSource",
+            "LabelView",
+            "LoggingConfig",
+            "OnDemandFeatureView",
+            "ParquetFormat",
+            "Project",
+            "ProtoFormat",
+            "PushMode",
+            "PushSource",
+            "RequestSource",
+            "SavedDataset",
+            "SavedDatasetFileStorage",
+            "ValidationReference",
+            "on_demand_feature_view",
+        ),
+        _DEFINITIONS,
+    ),
+    **dict.fromkeys(
+        (
+            *("Array", "Bool", "Bytes", "Decimal", "Float32", "Float64", "ImageBytes", "Int32", "Int64", "Invalid"),
+            *("Json", "Map", "PdfBytes", "ScalarMap", "Set", "String", "Struct", "TimeUuid", "UnixTimestamp", "Uuid"),
+            *("ValueType", "ZonedTimestamp", "from_value_type"),
+        ),
+        _TYPES,
+    ),
+    "FeatureStore": "tiffin.store",
+    "OnlineResponse": "tiffin.online.response",
+    "RegistryConfig": "tiffin.config",
+    "RepoConfig": "tiffin.config",
+    "RetrievalJob": "tiffin.operations.retrieve",
+    "__version__": "tiffin",
+}
+
+#: Name to ``module:name``, for what is called otherwise.
+OTHER_NAME = {
+    "FeastType": f"{_TYPES}:FeatureType",
+    "FeatureViewProjection": f"{_DEFINITIONS}:Projection",
+    "PrimitiveFeastType": f"{_TYPES}:PrimitiveType",
+    "from_feast_to_pyarrow_type": f"{_TYPES}:arrow_type",
+    "load_repo_config": "tiffin.config:load_config",
+    "ValidationFailed": f"{_ERRORS}:ValidationError",
+    # feast.errors
+    "ConflictingFeatureViewNames": f"{_ERRORS}:DefinitionError",
+    "DataSourceNotFoundException": f"{_ERRORS}:SourceError",
+    "DataSourceObjectNotFoundException": f"{_ERRORS}:NotFoundError",
+    "EntityNotFoundException": f"{_ERRORS}:NotFoundError",
+    "EntityTimestampInferenceException": f"{_ERRORS}:InputError",
+    "FeastEntityDFMissingColumnsError": f"{_ERRORS}:InputError",
+    "FeastError": f"{_ERRORS}:TiffinError",
+    "FeatureNameCollisionError": f"{_ERRORS}:NameCollisionError",
+    "FeatureServiceNotFoundException": f"{_ERRORS}:NotFoundError",
+    "FeatureViewNotFoundException": f"{_ERRORS}:NotFoundError",
+    "OnDemandFeatureViewNotFoundException": f"{_ERRORS}:NotFoundError",
+    "ProjectNotFoundException": f"{_ERRORS}:NotFoundError",
+    "ProjectObjectNotFoundException": f"{_ERRORS}:NotFoundError",
+    "PushSourceNotFoundException": f"{_ERRORS}:NotFoundError",
+    "RegistryInferenceFailure": f"{_ERRORS}:DefinitionError",
+    "RequestDataNotFoundInEntityDfException": f"{_ERRORS}:InputError",
+    "RequestDataNotFoundInEntityRowsException": f"{_ERRORS}:InputError",
+}
+
+#: What Feast's package exports and tiffin does not have yet.
+LATER = frozenset(
+    (
+        *("Aggregation", "AthenaSource", "BaseChunker", "BaseEmbedder", "BatchFeatureView", "BigQuerySource"),
+        *("ChrononSource", "ChunkingConfig", "DataFrameEngine", "DocEmbedder", "EmbeddingConfig", "EmbeddingProvider"),
+        *(
+            "FeastDataFrame",
+            "FeastVectorStore",
+            "Feature",
+            "FeatureViewState",
+            "FilterTranslator",
+            "MultiModalEmbedder",
+        ),
+        *("OracleSource", "RedshiftSource", "SchemaTransformFn", "SentenceTransformersEmbeddingProvider"),
+        *("SnowflakeSource", "StreamFeatureView", "TextChunker", "copy_demo_notebooks", "get_embedding_provider"),
+    )
+)
+
+#: Modules that are also called like the decorator that they have; they can be called like it.
+DECORATORS = frozenset({"batch_feature_view", "on_demand_feature_view", "stream_feature_view"})
+
+
+def target_of(name: str) -> tuple[str, str] | None:
+    """The module and the name that something of Feast's has in tiffin; ``None`` where tiffin does not have it."""
+    if name in SAME_NAME:
+        return SAME_NAME[name], name
+    module, _, other = OTHER_NAME.get(name, "").partition(":")
+    return (module, other) if module else None

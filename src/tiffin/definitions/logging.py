@@ -1,0 +1,56 @@
+"""What is to be kept of the values that a feature service serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tiffin.errors import DefinitionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileLoggingDestination:
+    """A folder of Parquet files.
+
+    Attributes:
+        path: relative to the feature repository, or absolute.
+        s3_endpoint_override, partition_by: as in Feast.
+    """
+
+    path: str
+    s3_endpoint_override: str = ""
+    partition_by: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """That served values are to be kept. The feature server keeps them; reads in a program of your own do not.
+
+    Attributes:
+        destination: where.
+        sample_rate: the share of the requests, above 0 and up to 1.
+    """
+
+    destination: FileLoggingDestination
+    sample_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sample_rate <= 1:
+            raise DefinitionError(f"sample_rate is {self.sample_rate}", hint="pass a share above 0 and up to 1")
+
+    def to_spec(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        spec: dict[str, Any] = {"path": self.destination.path, "sample_rate": self.sample_rate}
+        if self.destination.s3_endpoint_override:
+            spec["s3_endpoint_override"] = self.destination.s3_endpoint_override
+        if self.destination.partition_by:
+            spec["partition_by"] = list(self.destination.partition_by)
+        return spec
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> LoggingConfig:
+        """Build it again from ``to_spec``'s data."""
+        plain = dict(spec)
+        sample_rate = plain.pop("sample_rate")
+        return cls(FileLoggingDestination(**plain), sample_rate)

@@ -1,0 +1,168 @@
+"""Push facts: into the online store, to the history, or both; and straight to the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tiffin.columns import single_chunk, valid_mask
+from tiffin.definitions import DataSource, FeatureView, PushMode, StreamSource
+from tiffin.errors import InputError, NotFoundError, RequestError, TypeMismatchError, nearest
+from tiffin.operations.facts import checked_facts
+from tiffin.operations.frames import facts_table
+from tiffin.operations.online import CheckedWrite, OnlineWrite
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tiffin.operations.context import Context
+
+
+@dataclass(frozen=True)
+class PushReport:
+    """What became of pushed rows.
+
+    Attributes:
+        views: what each view wrote online.
+        appended: rows appended to the history.
+    """
+
+    views: Mapping[str, OnlineWrite] = field(default_factory=dict)
+    appended: int = 0
+
+
+def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushReport:
+    """Push rows to every view that has the push source as its source.
+
+    Every row is checked for every view, and for the history, before any is written (WR-6).
+
+    Args:
+        ctx: the opened project.
+        push_source_name: the source.
+        df: a pandas or polars frame, an Arrow table or a list of dicts, with the columns of the source.
+        to: where to.
+
+    Raises:
+        NotFoundError: there is no such push source, or no view has it.
+        RequestError: the history is asked for, and the source has no batch source.
+        InputError: a row is wrong; names row and column.
+        StoreError: a store fails; pushing again converges.
+    """
+    snapshot = ctx.snapshot()
+    sources = [name for name, source in snapshot.sources.items() if isinstance(source, StreamSource)]
+    views = [
+        view for view in snapshot.views.values() if view.stream_source and view.stream_source.name == push_source_name
+    ]
+    if push_source_name not in sources or not views:
+        what = "no view has" if push_source_name in sources else "there is no"
+        raise NotFoundError(
+            f"{what} push source {push_source_name!r}",
+            subject=f"data source {push_source_name}",
+            hint=nearest(push_source_name, sources),
+        )
+    online = to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE)
+    writes = [CheckedWrite.of(ctx, view, df) for view in views if view.online] if online else []
+    appended = _append(ctx, views, df) if to is not PushMode.ONLINE else 0
+    return PushReport({write.view.name: write.write(ctx) for write in writes}, appended)
+
+
+def write_to_offline_store(ctx: Context, feature_view_name: str, df: Any) -> int:
+    """Append rows to the history of a view.
+
+    Returns:
+        How many rows.
+
+    Raises:
+        NotFoundError: there is no such view.
+        RequestError: it has no history.
+        InputError: a row is wrong; names row and column.
+    """
+    return _append(ctx, [ctx.snapshot().view(feature_view_name)], df)
+
+
+def _append(ctx: Context, views: list[FeatureView], df: Any) -> int:
+    """Append rows to the one history that some views share."""
+    source = views[0].batch_source
+    if source is None:
+        raise RequestError(
+            f"{views[0].subject} has no history to append to",
+            subject=views[0].subject,
+            location=views[0].location,
+            hint="give its source a batch_source",
+        )
+    table = facts_table(views[0], df)
+    for view in views:
+        checked_facts(view, facts_table(view, df))
+    rows = _source_rows(source, table, ctx.offline.schema(source))
+    ctx.offline.append(source, rows)
+    return int(rows.num_rows)
+
+
+def _source_rows(source: DataSource, table: pa.Table, schema: Mapping[str, pa.DataType]) -> pa.Table:
+    """Rows with the columns of the source, in its types; a column that is not given is null.
+
+    Raises:
+        InputError: a column that the source does not have.
+        TypeMismatchError: a value that its column cannot hold; names row and column.
+    """
+    import pyarrow as pa
+
+    given = {column: column for column in table.column_names}
+    given |= {column: name for column, name in source.mapping.items() if name in table.column_names}
+    unknown = set(table.column_names) - set(schema) - set(source.mapping.values())
+    if unknown:
+        name = min(unknown)
+        raise InputError(f"{source.subject} has no column {name!r}", subject=name, hint=nearest(name, schema))
+    columns = {}
+    for name, wanted in schema.items():
+        if name not in given or given[name] not in table.column_names:
+            columns[name] = pa.nulls(table.num_rows, wanted)
+            continue
+        columns[name] = _cast(single_chunk(table[given[name]]), wanted, name)
+    return pa.table(columns)
+
+
+def _cast(column: pa.Array, wanted: pa.DataType, name: str) -> pa.Array:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(column.type) and column.type.tz is None and wanted.tz:
+        column = column.cast(pa.timestamp(column.type.unit, "UTC"))
+    if pa.types.is_map(column.type) and pa.types.is_struct(wanted):
+        column = _struct_of_map(column, wanted, name)
+    try:
+        return column.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        row = next((i for i, there in enumerate(valid_mask(column)) if there and not _fits(column[i], wanted)), 0)
+        raise TypeMismatchError(
+            f"row {row}: the value in column {name!r} ({column.type}) does not fit the source's type {wanted}",
+            subject=name,
+            hint="push values of the types that the source has",
+        ) from error
+
+
+def _struct_of_map(column: pa.Array, wanted: pa.DataType, name: str) -> pa.Array:
+    """Maps as the structs of text that a source may hold them as."""
+    import pyarrow as pa
+
+    parts = [part.name for part in wanted]
+    rows = [None if value is None else dict(value) for value in column.to_pylist()]
+    for number, row in enumerate(rows):
+        for key in row or ():
+            if key not in parts:
+                raise TypeMismatchError(
+                    f"row {number}: the source's column {name!r} has no part {key!r}",
+                    subject=name,
+                    hint=nearest(key, parts),
+                )
+    return pa.array(rows, pa.struct([(part, pa.string()) for part in parts]))
+
+
+def _fits(value: Any, wanted: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    try:
+        value.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        return False
+    return True

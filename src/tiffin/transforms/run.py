@@ -1,0 +1,224 @@
+"""Run the function of an on-demand view over some rows (ODF-1 to ODF-3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tiffin.columns import pandas_type
+from tiffin.definitions.on_demand import asks_for_now
+from tiffin.errors import FunctionError, TiffinError, nearest
+from tiffin.planning.casting import cast_exactly
+from tiffin.time import from_us
+from tiffin.transforms.column import Column, Misfit, held_to
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tiffin.definitions import Field, OnDemandFeatureView
+    from tiffin.planning.references import ComputedView
+
+Function = Callable[..., Any]
+
+
+def compute(
+    computed: ComputedView, function: Function, inputs: Sequence[Column], now_us: Sequence[int], count: int
+) -> list[Column]:
+    """The features of an on-demand view.
+
+    Args:
+        computed: the view and what it reads.
+        function: its function.
+        inputs: the values of ``computed.inputs``, each of length ``count``.
+        now_us: the time of each row.
+        count: how many rows.
+
+    Returns:
+        The view's features, in schema order. The function is not called for no rows.
+
+    Raises:
+        FunctionError: the function fails, reads what is not declared, or gives something else than it declares.
+    """
+    view = computed.view
+    if count == 0:
+        return [held_to([], field.dtype) for field in view.features]
+    named = {name: column for item, column in zip(computed.inputs, inputs, strict=True) for name in item.names}
+    rows = _Rows(named, now_us, count)
+    run = _row_by_row if view.singleton else _lists if view.mode == "python" else _frame
+    try:
+        return run(view, function, rows)
+    except TiffinError:
+        raise
+    except Exception as error:
+        raise _failed(view, error, [item.names[0] for item in computed.inputs], named) from error
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What a function is run over.
+
+    Attributes:
+        inputs: its inputs, under each of their names.
+        now_us: the time of each row.
+        count: how many rows.
+    """
+
+    inputs: Mapping[str, Column]
+    now_us: Sequence[int]
+    count: int
+
+    def moments(self) -> list[datetime]:
+        """The time of each row, aware and in UTC."""
+        return [from_us(us) for us in self.now_us]
+
+
+# --- Python ----------------------------------------------------------------------------------------------------------
+
+
+def _row_by_row(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
+    """A dict of values in, a dict of values out, for each row."""
+    columns = [column.python() for column in rows.inputs.values()]
+    wants_now = asks_for_now(function)
+    found = []
+    for number, values in enumerate(zip(*columns, strict=True) if columns else [()] * rows.count):
+        row = dict(zip(rows.inputs, values, strict=True))
+        given = function(row, from_us(rows.now_us[number])) if wants_now else function(row)
+        found.append(_checked_names(view, given, rows.inputs))
+    return [_typed(view, field, [row[field.name] for row in found]) for field in view.features]
+
+
+def _lists(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
+    """A dict of lists in, a dict of lists out. The lists are copies: the function may change them."""
+    given = {name: list(column.python()) for name, column in rows.inputs.items()}
+    arguments = [given, rows.moments()] if asks_for_now(function) else [given]
+    found = _checked_names(view, function(*arguments), rows.inputs)
+    columns = []
+    for field in view.features:
+        values = found[field.name]
+        values = values.tolist() if hasattr(values, "tolist") else values
+        if not isinstance(values, list | tuple):
+            hint = "give a list with one value per row, or declare singleton=True"
+            raise _broken(view, f"gives {values!r} for {field.name!r}, where a list is expected", hint)
+        _check_count(view, field.name, len(values), rows.count)
+        columns.append(_typed(view, field, values))
+    return columns
+
+
+def _checked_names(view: OnDemandFeatureView, given: Any, inputs: Collection[str]) -> Mapping[str, Any]:
+    """What a function gave, when it is what it declares: inputs that it hands on are left out."""
+    if not isinstance(given, Mapping):
+        raise _broken(view, f"gives a {type(given).__name__}, where a dict is expected", "return {feature: values}")
+    _check_names(view, given.keys(), inputs)
+    return given
+
+
+def _typed(view: OnDemandFeatureView, field: Field, values: Sequence[Any]) -> Column:
+    """The values of a feature, held to its type."""
+    try:
+        return held_to(values, field.dtype)
+    except Misfit as misfit:
+        given = f"{misfit.value!r} ({type(misfit.value).__name__})"
+        what = f"gives {given} for {field.name!r} in row {misfit.row}, which is no {field.dtype!r}"
+        hint = "convert it in the function, or declare the field with its type"
+        raise _broken(view, what, hint) from None
+
+
+# --- Frames ----------------------------------------------------------------------------------------------------------
+
+
+def _frame(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
+    """A pandas or polars frame in, one of the same kind and length out."""
+    import pyarrow as pa
+
+    arrays = {name: column.arrow() for name, column in rows.inputs.items()}
+    table = pa.table(arrays) if arrays else pa.table({"_": pa.nulls(rows.count)})
+    moments = pa.array(rows.moments(), pa.timestamp("us", "UTC")) if asks_for_now(function) else None
+    if view.mode == "polars":
+        found = _polars(view, function, table, moments)
+    else:
+        found = _pandas(view, function, table, moments)
+    _check_names(view, found.keys(), [*arrays, "_"])
+    columns = []
+    for field in view.features:
+        values = found[field.name]
+        _check_count(view, field.name, len(values), rows.count)
+        try:
+            columns.append(Column(field.dtype, arrow=cast_exactly(values, field.dtype, field.name)))
+        except TiffinError as error:
+            hint = "convert it in the function, or declare the field with its type"
+            raise _broken(view, f"gives something else than it declares: {error.message}", hint) from None
+    return columns
+
+
+def _pandas(
+    view: OnDemandFeatureView, function: Function, table: pa.Table, moments: pa.Array | None
+) -> dict[str, pa.Array]:
+    import pandas as pd
+    import pyarrow as pa
+
+    frame = table.to_pandas(types_mapper=pandas_type)
+    index = frame.index
+    given = function(frame) if moments is None else function(frame, moments.to_pandas())
+    if not isinstance(given, pd.DataFrame):
+        raise _broken(view, f"gives a {type(given).__name__}, where a DataFrame is expected", "return a DataFrame")
+    _check_count(view, "its frame", len(given), len(index))
+    if not given.index.equals(index):
+        if not given.index.sort_values().equals(index):
+            hint = "keep the index of the frame that comes in"
+            raise _broken(view, "gives rows with another index, so they cannot be told apart", hint)
+        given = given.loc[index]
+    wanted = {field.name for field in view.features}
+    return {str(name): pa.Array.from_pandas(given[name]) if name in wanted else given[name] for name in given.columns}
+
+
+def _polars(
+    view: OnDemandFeatureView, function: Function, table: pa.Table, moments: pa.Array | None
+) -> dict[str, pa.Array]:
+    import polars as pl
+
+    frame = pl.from_arrow(table)
+    given = function(frame) if moments is None else function(frame, pl.from_arrow(moments))
+    if isinstance(given, pl.LazyFrame):
+        given = given.collect()
+    if not isinstance(given, pl.DataFrame):
+        raise _broken(view, f"gives a {type(given).__name__}, where a DataFrame is expected", "return a DataFrame")
+    return {name: given[name].to_arrow() for name in given.columns}
+
+
+# --- Promises --------------------------------------------------------------------------------------------------------
+
+
+def _check_names(view: OnDemandFeatureView, given: Any, inputs: Collection[str]) -> None:
+    declared = set(view.feature_names)
+    for name in declared:
+        if name not in given:
+            raise _broken(view, f"does not give {name!r}, which its schema declares", nearest(name, map(str, given)))
+    if len(given) > len(declared):
+        unknown = [name for name in given if name not in declared and name not in inputs]
+        if unknown:
+            hint = f"declare Field(name={unknown[0]!r}, ...) in its schema, or do not return it"
+            raise _broken(view, f"gives {unknown[0]!r}, which its schema does not declare", hint)
+
+
+def _check_count(view: OnDemandFeatureView, what: str, found: int, count: int) -> None:
+    if found != count:
+        raise _broken(view, f"gives {found} values for {what!r}, where {count} are expected", "give one per row")
+
+
+def _broken(view: OnDemandFeatureView, what: str, hint: str) -> FunctionError:
+    return FunctionError(
+        f"the function of {view.subject} {what}", subject=view.subject, location=view.location, hint=hint
+    )
+
+
+def _failed(view: OnDemandFeatureView, error: Exception, names: Sequence[str], there: Collection[str]) -> FunctionError:
+    """An error of the user's own; a missing column is told by the names that are there."""
+    missing = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if isinstance(missing, str) and missing not in there:
+        near = nearest(missing, there)
+        listed = ", ".join(names)
+        hint = f"{near + '; ' if near else ''}it gets {listed}; add the view or request source that has {missing!r}"
+        return _broken(view, f"reads {missing!r}, which none of its sources has", hint)
+    return _broken(view, f"fails: {type(error).__name__}: {error}", "its own error is the cause of this one")
