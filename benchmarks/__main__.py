@@ -22,7 +22,7 @@ def main() -> None:
     """Parses the command line, runs, saves and renders."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=sorted(SUITES), default=list(SUITES), help="suites to run")
-    parser.add_argument("--cells", default="", help="only the cells whose name contains this text (nothing is saved)")
+    parser.add_argument("--cells", default="", help="only the cells whose name contains this text")
     parser.add_argument("--sides", default="", help="only the sides whose name contains this text (nothing is saved)")
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats")
     parser.add_argument("--peers", type=Path, help="a Python that has Feast; by default that of `make bench-peers`")
@@ -40,9 +40,9 @@ def main() -> None:
             suite = SUITES[name](options.quick)
             run = run_suite(suite, machine, peers, quick=options.quick, cells=options.cells, sides=options.sides)
             for so_far in run:
-                if not (options.cells or options.sides):
-                    save_suite(options.results, so_far)
-    if options.results == RESULTS and not (options.cells or options.sides):
+                if not options.sides:
+                    save_suite(options.results, so_far, some_cells=bool(options.cells))
+    if options.results == RESULTS and not options.sides:
         render_document()
 
 

@@ -18,9 +18,20 @@ _BUSY_SHARE = 0.5
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def save_suite(path: Path, suite: Mapping[str, Any]) -> None:
-    """Puts the results of one suite in the place of its earlier ones."""
+def save_suite(path: Path, suite: Mapping[str, Any], *, some_cells: bool = False) -> None:
+    """Puts the results of one suite in the place of its earlier ones.
+
+    Args:
+        path: The file.
+        suite: The results.
+        some_cells: They are of some of its cells: these take the places of their earlier ones, the others stay. All
+            sides of a cell are of one run, so its ratios are.
+    """
     kept = json.loads(path.read_text()) if path.exists() else {}
+    if some_cells and suite["name"] in kept:
+        anew = {cell["name"]: cell for cell in suite["cells"]}
+        suite = kept[suite["name"]]
+        suite["cells"] = [anew.get(cell["name"], cell) for cell in suite["cells"]]
     kept[suite["name"]] = suite
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(kept, indent=1) + "\n")

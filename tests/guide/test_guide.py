@@ -126,7 +126,7 @@ def own(tmp_path: Path) -> Path:
 def run(text: str, **names: Any) -> dict[str, Any]:
     """Run a block with some names that it leaves out."""
     space = {"__name__": "guide", **names}
-    exec(compile(text, "guide", "exec"), space)
+    exec(compile(text, "guide", "exec", dont_inherit=True), space)
     return space
 
 
@@ -190,10 +190,10 @@ def test_online_then_offline_serving(here: Path) -> None:
     assert space["prediction"] == [21, 2.5, 100.0]
     offline = block("python", "# Entity dataframe (users and timestamps)")
     with pytest.raises(KeyError, match="target"):
-        exec(compile(offline, "guide", "exec"), space)
+        exec(compile(offline, "guide", "exec", dont_inherit=True), space)
     assert space["training_data"]["total_orders"].tolist() == [11, 12, 13]
     labelled = offline.replace("entity_df = pd.DataFrame({", 'entity_df = pd.DataFrame({\n    "target": [0, 1, 0],')
-    exec(compile(labelled, "guide", "exec"), space)
+    exec(compile(labelled, "guide", "exec", dont_inherit=True), space)
 
 
 def test_backends_can_be_configured(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_function_that_reads_what_no_source_has_says_so(here: Path, own: Path)
 def test_a_second_version_of_a_view(here: Path) -> None:
     space = run((here / "feature_repo" / "data_sources.py").read_text())
     exec((here / "feature_repo" / "features.py").read_text().replace("from data_sources import user_source", ""), space)
-    exec(compile(block("python", "# feature_repo/features_v2.py"), "guide", "exec"), space)
+    exec(compile(block("python", "# feature_repo/features_v2.py"), "guide", "exec", dont_inherit=True), space)
     store = store_of(here)
     store.apply([space["user_features_v2"]])
     store.materialize_incremental(datetime.now(), ["user_features_v2"])
@@ -296,7 +296,7 @@ def test_a_function_that_reads_the_clock_is_refused(here: Path, own: Path) -> No
 def test_streaming_features(here: Path) -> None:
     space = run((here / "feature_repo" / "data_sources.py").read_text())
     exec((here / "feature_repo" / "features.py").read_text().replace("from data_sources import user_source", ""), space)
-    exec(compile(block("python", "kafka_source = KafkaSource("), "guide", "exec"), space)
+    exec(compile(block("python", "kafka_source = KafkaSource("), "guide", "exec", dont_inherit=True), space)
     store = store_of(here)
     store.apply([space["streaming_features"]])
     event = {"user_id": [7], "event_timestamp": [datetime.now(UTC)], "clicks_last_hour": [3], "sessions_last_day": [1]}

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tiffin import FeatureStore, Field, ManualClock
-from tiffin.definitions import FunctionCode, Projection, ViewUse
-from tiffin.definitions.function import _KNOWN
+from tiffin.definitions import FunctionCode, Projection, ViewUse, function
 from tiffin.errors import DefinitionError, DefinitionTypeError, FunctionError
 from tiffin.operations.repository import load_repository
 from tiffin.types import Int64
@@ -33,6 +32,12 @@ def made(row):
 """
 
 
+@pytest.fixture(autouse=True)
+def own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered and forgotten here is nobody else's."""
+    monkeypatch.setattr(function, "_KNOWN", {})
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     opened(tmp_path).teardown()
@@ -48,7 +53,7 @@ def write(folder: Path, number: int) -> None:
 
 def open_store(folder: Path) -> FeatureStore:
     """A store as another process has it: nothing is remembered of functions that were loaded before."""
-    _KNOWN.clear()
+    function._KNOWN.clear()
     return FeatureStore(repo_path=folder, clock=ManualClock(NOON))
 
 
@@ -110,7 +115,7 @@ def test_a_function_or_file_that_is_gone_is_named(folder: Path) -> None:
 def test_a_function_of_a_script_works_in_its_process_only(tmp_path: Path) -> None:
     store = opened(tmp_path, on_demand(lambda row: {"out": row["amount"]}, singleton=True))
     assert store.get_online_features(["made:out"], rows()).to_dict()["out"] == [10, 20, 30]
-    _KNOWN.clear()
+    function._KNOWN.clear()
     store.refresh_registry()
     with pytest.raises(FunctionError, match=r"(?s)script or notebook.*move it into a file"):
         store.get_online_features(["made:out"], rows())

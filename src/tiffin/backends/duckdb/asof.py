@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 #: Facts per batch of the narrow pass: large enough that numpy's calls are cheap, small enough for a few tens of MB.
 _BATCH_ROWS = 1_000_000
-#: Columns are spread over the entity rows by this many threads: the work waits for memory, two keep it busy.
-_COLUMN_THREADS = 2
+#: Columns are spread over the entity rows by this many threads: the work waits for memory, two keep it busy. For fewer
+#: rows than this, starting them takes longer than the work.
+_COLUMN_THREADS, _FEW_ROWS = 2, 50_000
 
 
 @dataclass(frozen=True)
@@ -318,9 +319,11 @@ def take_features(fetched: pa.Table, features: Sequence[FeatureColumn], take: In
         column = single_chunk(cast_feature(fetched[f"f{number}"], features[number], facts))
         return take_column(column, rows, found)
 
+    names, numbers = [column.name for column in features], range(len(features))
+    if len(take) < _FEW_ROWS:
+        return feature_table(dict(zip(names, map(spread, numbers), strict=True)), len(take))
     with ThreadPoolExecutor(_COLUMN_THREADS) as pool:
-        columns = dict(zip([column.name for column in features], pool.map(spread, range(len(features))), strict=True))
-    return feature_table(columns, len(take))
+        return feature_table(dict(zip(names, pool.map(spread, numbers), strict=True)), len(take))
 
 
 def take_column(column: pa.Array, rows: Int64Array, found: BoolArray) -> pa.Array:
