@@ -1,10 +1,12 @@
-"""On-demand views: a read whose answer a function computes, by a store or by hand after a read of its inputs."""
+"""On-demand views: a read whose answer a function computes, by a store or by hand after a read of its inputs.
 
-from __future__ import annotations
+Annotations are evaluated in this module, because Feast wants to see that a function gives a `pd.DataFrame`.
+"""
 
 import importlib
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from benchmarks.data import work_folder
@@ -22,10 +24,8 @@ def python_sums(inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return {"sum": [a + b + c for a, b, c in rows], "product": [a * b * c for a, b, c in rows]}
 
 
-def pandas_sums(df: Any) -> Any:
+def pandas_sums(df: pd.DataFrame) -> pd.DataFrame:
     """The two features, from a frame."""
-    import pandas as pd
-
     out = pd.DataFrame()
     out["sum"] = df["v0_f0"] + df["v0_f1"] + df["amount"]
     out["product"] = df["v0_f0"] * df["v0_f1"] * df["amount"]
@@ -67,8 +67,6 @@ class ComputedFeatures(Work):
         answer: dict[str, list[Any]] = self._store.get_online_features(features=_INPUTS, entity_rows=rows).to_dict()
         if self._mode == "python":
             return answer | self._function(answer)
-        import pandas as pd
-
         return answer | {name: column.tolist() for name, column in self._function(pd.DataFrame(answer)).items()}
 
     def answer(self, last: Any) -> pa.Table:
