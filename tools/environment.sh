@@ -30,14 +30,22 @@ find_python() {
 
 # The servers that the tests start for themselves; a test whose server is not there skips itself and says so.
 install_services() {
-    command -v pg_ctl >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null && return
+    local missing=()
+    command -v pg_ctl >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null || missing+=(postgresql)
+    command -v redis-server >/dev/null || missing+=(redis-server)
+    [ ${#missing[@]} = 0 ] && return
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "PostgreSQL is not installed, its tests will be skipped; run: sudo apt-get install postgresql"
+        echo "Not installed, their tests will be skipped: ${missing[*]}; run: sudo apt-get install ${missing[*]}"
         return
     fi
-    echo "Installing PostgreSQL, for its tests"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; } ||
-        echo "apt-get cannot install postgresql, its tests will be skipped"
+    echo "Installing ${missing[*]}, for their tests"
+    # Only the programs are wanted: the packages' own services stay stopped.
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d.tiffin && chmod +x /usr/sbin/policy-rc.d.tiffin
+    [ -e /usr/sbin/policy-rc.d ] || ln -s policy-rc.d.tiffin /usr/sbin/policy-rc.d
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null; } ||
+        echo "apt-get cannot install ${missing[*]}, their tests will be skipped"
+    [ "$(readlink /usr/sbin/policy-rc.d)" != policy-rc.d.tiffin ] || rm /usr/sbin/policy-rc.d
+    rm -f /usr/sbin/policy-rc.d.tiffin
 }
 
 # Debian keeps the parts of venv that install pip in a package of its own.

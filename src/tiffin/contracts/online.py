@@ -18,7 +18,10 @@ class OnlineCapabilities:
         durable: written rows survive the end of the process.
         multi_process: several processes may use it at once.
         native_async: ``read_async`` does not occupy a thread.
-        atomic_compare: the order stamp is compared inside the store (WR-1).
+        compared_by: what compares the rows of a key inside the store (WR-1), in a few words.
+        read_by: what one read request is for the store, in a few words.
+        expires: rows can leave the store by themselves some time after they expired.
+        max_row_bytes: the largest row that it takes, ``None`` where nothing but memory limits it.
         link: where the vendor documents the limits that it relies on.
     """
 
@@ -26,7 +29,10 @@ class OnlineCapabilities:
     durable: bool
     multi_process: bool
     native_async: bool
-    atomic_compare: bool = True
+    compared_by: str
+    read_by: str
+    expires: bool = False
+    max_row_bytes: int | None = None
     link: str = ""
 
 
@@ -42,12 +48,18 @@ class ReadRequest:
 class WriteBatch:
     """Rows for one table; ``keys[i]`` belongs to ``rows[i]``.
 
-    A row's bytes order it among the rows of its key: the greater bytes are the newer fact (``tiffin.online.rows``).
+    A row's bytes order it among the rows of its key: the greater bytes are the newer fact (``tiffin.online.rows``). The
+    first 8 bytes are its event time: big-endian microseconds since 1970, the sign bit flipped.
+
+    Attributes:
+        ttl_us: how long after its event time a row is served; ``None`` for ever. A store that lets rows expire by
+            itself may use it, and must keep a row for at least that long.
     """
 
     table: str
     keys: Sequence[bytes]
     rows: Sequence[bytes]
+    ttl_us: int | None = None
 
     def newest(self) -> WriteBatch:
         """The batch with one row per key, the greatest; itself when no key comes twice."""
@@ -58,7 +70,7 @@ class WriteBatch:
             held = newest.get(key)
             if held is None or row > held:
                 newest[key] = row
-        return WriteBatch(self.table, list(newest), list(newest.values()))
+        return WriteBatch(self.table, list(newest), list(newest.values()), self.ttl_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +162,15 @@ class OnlineStore(ABC):
         return await asyncio.to_thread(self.write, batch)
 
     @abstractmethod
-    def scan(self, table: str, *, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
-        """Up to ``limit`` pairs of key and row, by rising key, with keys greater than ``after``; for audits."""
+    def scan(self, table: str, *, page_rows: int = 10_000) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The pairs of key and row of a table, page by page, in the store's own order; for audits and sweeps.
+
+        A page has at most about ``page_rows`` pairs. A key that is there all the time comes exactly once; one that is
+        written or removed meanwhile may come or not.
+
+        Raises:
+            StoreError: the table was never ensured.
+        """
 
     @abstractmethod
     def delete(self, table: str, keys: Sequence[bytes]) -> int:
@@ -169,11 +188,9 @@ class OnlineStore(ABC):
         """Let go of connections; the object is not used afterwards."""
 
     def scan_all(self, table: str) -> Iterator[tuple[bytes, bytes]]:
-        """Every pair of key and row of a table, page by page."""
-        after: bytes | None = None
-        while page := self.scan(table, after=after):
+        """Every pair of key and row of a table, one by one."""
+        for page in self.scan(table):
             yield from page
-            after = page[-1][0]
 
 
 @dataclass(frozen=True)

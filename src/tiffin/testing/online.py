@@ -100,10 +100,10 @@ class OnlineStoreSuite:
     def test_writing_again_changes_nothing(self, store: OnlineStore) -> None:
         batch = WriteBatch(TABLE, [key(n) for n in range(100)], [row(n, b"x" * n) for n in range(100)])
         store.write(batch)
-        before = list(store.scan_all(TABLE))
+        before = dict(store.scan_all(TABLE))
         again = store.write(batch)
         assert (again.written, again.stale) == (0, 100)
-        assert list(store.scan_all(TABLE)) == before
+        assert dict(store.scan_all(TABLE)) == before
 
     @pytest.mark.parametrize("seed", range(3))
     def test_order_and_split_leave_the_same_bytes(self, store: OnlineStore, seed: int) -> None:
@@ -331,13 +331,20 @@ class OnlineStoreSuite:
 
     # --- Audits, deletes, cursors ------------------------------------------------------------------------------------
 
-    def test_scan_goes_by_rising_key_page_by_page(self, store: OnlineStore) -> None:
-        pairs = {key(n): row(n) for n in range(25)}
+    @pytest.mark.parametrize("count", [0, 1, 25])
+    def test_scan_gives_every_pair_once_page_by_page(self, store: OnlineStore, count: int) -> None:
+        other = "suite.other.1"
+        store.ensure([other])
+        store.write(WriteBatch(other, [key(1)], [row(9)]))
+        pairs = {key(n): row(n) for n in range(count)}
         store.write(WriteBatch(TABLE, list(pairs), list(pairs.values())))
-        first = store.scan(TABLE, limit=10)
-        second = store.scan(TABLE, after=first[-1][0], limit=100)
-        assert first + second == sorted(pairs.items())
-        assert store.scan(TABLE, after=key(24)) == []
+        found = [pair for page in store.scan(TABLE, page_rows=10) for pair in page]
+        assert sorted(found) == sorted(pairs.items())
+        assert sorted(store.scan_all(TABLE)) == sorted(pairs.items())
+
+    def test_scan_of_a_table_that_was_never_ensured_is_an_error(self, store: OnlineStore) -> None:
+        with pytest.raises(StoreError, match="nowhere"):
+            list(store.scan("nowhere"))
 
     def test_delete_removes_rows_and_counts_them(self, store: OnlineStore) -> None:
         store.write(WriteBatch(TABLE, [key(1), key(2)], [row(1), row(2)]))

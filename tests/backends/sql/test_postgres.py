@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from faults.registry_process import commit_entities, view
+from servers import need_module, postgres_server
 from tiffin.backends.sql.registry import SqlRegistryStore
 from tiffin.config import RegistryConfig, RepoConfig
 from tiffin.contracts.registry import MaterializationRun
@@ -25,40 +19,10 @@ from tiffin.store import FeatureStore
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("postgres")]
 
 
-def programs() -> Path:
-    """The folder of PostgreSQL's programs; Debian keeps them out of the search path."""
-    found = shutil.which("pg_ctl")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not folders:
-        pytest.skip("PostgreSQL is not installed; apt-get install postgresql provides it")
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("psycopg is not installed; pip install 'tiffin[postgres]' provides it")
-    return folders[-1]
-
-
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server of its own on a free port. It does not run as the superuser, so it is given to Debian's user."""
-    folder = programs()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    user = pwd.getpwnam("postgres").pw_uid if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        if user is not None:
-            os.chown(home, user, -1)
-
-        def call(*command: object) -> None:
-            subprocess.run([str(word) for word in command], user=user, check=True, cwd=home, stdout=subprocess.DEVNULL)
-
-        call(folder / "initdb", "-D", home / "data", "-A", "trust", "-U", "tests")
-        options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
-        call(folder / "pg_ctl", "-D", home / "data", "-o", options, "-l", home / "log", "-w", "start")
-        try:
-            yield f"postgresql+psycopg://tests@127.0.0.1:{port}/postgres"
-        finally:
-            call(folder / "pg_ctl", "-D", home / "data", "-m", "immediate", "-w", "stop")
+    with postgres_server() as server:
+        yield server.url.replace("postgresql:", "postgresql+psycopg:")
 
 
 @pytest.fixture
@@ -126,7 +90,7 @@ def test_tables_that_are_created_at_once_are_created_once(url: str) -> None:
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
-    programs()
+    need_module("psycopg", "postgres")
     path = "postgresql+psycopg://user:secret@127.0.0.1:1/db"
     registry = SqlRegistryStore.from_config(RegistryConfig(path=path), ".")
     with pytest.raises(RegistryError, match=r"user:\*\*\*@127\.0\.0\.1") as caught:

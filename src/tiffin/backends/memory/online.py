@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -49,7 +49,12 @@ class MemoryOnlineStore(OnlineStore):
     """Rows in this process; real guarantees, gone when the process ends."""
 
     capabilities: ClassVar[OnlineCapabilities] = OnlineCapabilities(
-        name="memory", durable=False, multi_process=False, native_async=True
+        name="memory",
+        durable=False,
+        multi_process=False,
+        native_async=True,
+        compared_by="a lock",
+        read_by="a dictionary a table",
     )
 
     def __init__(self, data: _Data | None = None) -> None:
@@ -123,11 +128,12 @@ class MemoryOnlineStore(OnlineStore):
         """Like ``write``; nothing waits."""
         return self.write(batch)
 
-    def scan(self, table: str, *, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
-        """Up to ``limit`` pairs by rising key."""
+    def scan(self, table: str, *, page_rows: int = 10_000) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The pairs of a table by rising key, as they are when it begins."""
         with self._lock:
-            keys = sorted(key for key in self._table(table) if after is None or key > after)[:limit]
-            return [(key, self._tables[table][key]) for key in keys]
+            pairs = sorted(self._table(table).items())
+        for start in range(0, len(pairs), page_rows):
+            yield pairs[start : start + page_rows]
 
     def delete(self, table: str, keys: Sequence[bytes]) -> int:
         """Remove rows outright."""

@@ -64,6 +64,8 @@ class SqliteOnlineStore(OnlineStore):
         durable=True,
         multi_process=True,
         native_async=False,
+        compared_by="ON CONFLICT DO UPDATE ... WHERE, in one transaction",
+        read_by="one SELECT over all tables",
         link="https://www.sqlite.org/lang_upsert.html",
     )
 
@@ -259,11 +261,17 @@ class SqliteOnlineStore(OnlineStore):
             sql = self._statements[table, width] = _select(table, width, "" if width == 1 else "key, ")
         return sql
 
-    def scan(self, table: str, *, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
-        """Up to ``limit`` pairs by rising key."""
-        with self._failures("read", table):
-            sql = f"SELECT key, row FROM {_quote(table)} WHERE key > ? ORDER BY key LIMIT ?"
-            return self._connection.execute(sql, (after or b"", limit)).fetchall()
+    def scan(self, table: str, *, page_rows: int = 10_000) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The pairs of a table by rising key."""
+        sql = f"SELECT key, row FROM {_quote(table)} WHERE key > ? ORDER BY key LIMIT ?"
+        after = b""
+        while True:
+            with self._failures("read", table):
+                page = self._connection.execute(sql, (after, page_rows)).fetchall()
+            if not page:
+                return
+            yield page
+            after = page[-1][0]
 
     def delete(self, table: str, keys: Sequence[bytes]) -> int:
         """Remove rows outright."""

@@ -1,0 +1,172 @@
+"""Real servers for tests, started on free ports of the loopback and stopped afterwards; missing ones skip the test."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+_START_SECONDS = 30.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def need(program: str, package: str) -> str:
+    """The path of a program, else a skip that says what provides it."""
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed; apt-get install {package} provides it")
+    return found
+
+
+def need_module(module: str, extra: str) -> None:
+    """Skip when a Python package is missing, and say what provides it."""
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed; pip install 'tiffin[{extra}]' provides it")
+
+
+def wait_until(is_ready: Callable[[], bool], what: str) -> None:
+    """Wait for a server that was just started."""
+    until = time.monotonic() + _START_SECONDS
+    while not is_ready():
+        if time.monotonic() > until:
+            raise TimeoutError(f"{what} did not start within {_START_SECONDS:g} s")
+        time.sleep(0.01)
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on a port of the loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@dataclass
+class Server:
+    """A server process of a test's own, which can be hung, killed and started again on the same port."""
+
+    command: list[str]
+    port: int
+    home: Path
+    is_ready: Callable[[int], bool] = answers
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with (self.home / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, cwd=self.home, stdout=log, stderr=log)
+        wait_until(lambda: self.is_ready(self.port), self.command[0])
+
+    def pause(self) -> None:
+        """Stop it where it stands; connections stay open and nothing answers."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Kill it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@contextmanager
+def redis_server(*options: str) -> Iterator[Server]:
+    """A Redis of its own, without persistence.
+
+    Args:
+        options: further words of its command line, such as ``--requirepass``, ``x``.
+    """
+    program, port = need("redis-server", "redis-server"), free_port()
+    need_module("redis", "redis")
+    with tempfile.TemporaryDirectory() as name:
+        plain = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", name]
+        server = Server([program, *plain, *options], port, Path(name))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL of a test's own: database ``postgres``, user ``tests``, no password."""
+
+    port: int
+    home: Path
+    call: Callable[..., None]
+
+    @property
+    def url(self) -> str:
+        """Where it is, as libpq reads it."""
+        return f"postgresql://tests@127.0.0.1:{self.port}/postgres"
+
+    def postmaster(self) -> int:
+        """The process that all of its processes descend from."""
+        return int((self.home / "data" / "postmaster.pid").read_text().split()[0])
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL of its own. It does not run as the superuser, so it is given to Debian's user."""
+    found = shutil.which("pg_ctl")
+    folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        pytest.skip("PostgreSQL is not installed; apt-get install postgresql provides it")
+    need_module("psycopg", "postgres")
+    folder, port = folders[-1], free_port()
+    user = pwd.getpwnam("postgres").pw_uid if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        if user is not None:
+            os.chown(home, user, -1)
+
+        def call(program: str, *words: object) -> None:
+            command = [str(folder / program), *map(str, words)]
+            subprocess.run(command, user=user, check=True, cwd=home, stdout=subprocess.DEVNULL)
+
+        call("initdb", "-D", home / "data", "-A", "trust", "-U", "tests")
+        options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
+        call("pg_ctl", "-D", home / "data", "-o", options, "-l", home / "log", "-w", "start")
+        try:
+            yield Postgres(port, home, call)
+        finally:
+            call("pg_ctl", "-D", home / "data", "-m", "immediate", "-w", "stop")
+
+
+@contextmanager
+def moto_server() -> Iterator[Server]:
+    """AWS's services as moto plays them, by HTTP, in a process of its own."""
+    need_module("moto", "dev")
+    port = free_port()
+    with tempfile.TemporaryDirectory() as name:
+        server = Server([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, Path(name))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
