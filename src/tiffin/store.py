@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tiffin.online.pipeline import EntityRows
     from tiffin.online.response import OnlineResponse
     from tiffin.operations.datasets import DatasetComparison
+    from tiffin.operations.delete import EntityDeletion
     from tiffin.operations.materialize import MaterializationReport
     from tiffin.operations.online import OnlineWrite
     from tiffin.operations.push import PushReport
@@ -410,6 +411,7 @@ class FeatureStore:
         feature_views: Sequence[str] | None = None,
         disable_event_timestamp: bool = False,
         *,
+        full_refresh: bool = False,
         progress: Any = None,
     ) -> MaterializationReport:
         """Load the facts of a range of event times, both ends included, into the online store (MAT-1).
@@ -419,13 +421,18 @@ class FeatureStore:
             end_date: the last one; facts after now stay out.
             feature_views: names; all views that are online when left out.
             disable_event_timestamp: load everything up to now, whatever the two dates are.
+            full_refresh: load everything up to now beside what is there, then put it in its place at once, so that
+                rows gone from the source are gone online (MAT-5); whatever the two dates are.
             progress: called as rows are written.
 
         Raises:
             MaterializationError: a view could not be loaded; says which are done.
         """
         from tiffin.operations.materialize import materialize
+        from tiffin.operations.refresh import refresh_fully
 
+        if full_refresh:
+            return refresh_fully(self.context, feature_views, progress=progress)
         if disable_event_timestamp or start_date is None or end_date is None:
             start_date, end_date = MIN_US, self.context.now_us()
         return materialize(self.context, start_date, end_date, feature_views, progress=progress)
@@ -450,6 +457,21 @@ class FeatureStore:
         from tiffin.operations.materialize import materialize_incremental
 
         return materialize_incremental(self.context, end_date, feature_views, progress=progress)
+
+    def delete_entities(self, entity_rows: EntityRows, feature_views: Sequence[str] | None = None) -> EntityDeletion:
+        """Delete entities from the online store; older facts do not bring them back, whoever loads them (WR-4).
+
+        Args:
+            entity_rows: ``[{"driver_id": 1}, ...]``, or ``{"driver_id": [1, ...]}``.
+            feature_views: names; all online views whose join keys are among the columns when left out.
+
+        Raises:
+            RequestError: no view has these join keys, or a named view has others.
+            InputError: a key is null or has a wrong type; names row and column.
+        """
+        from tiffin.operations.delete import delete_entities
+
+        return delete_entities(self.context, entity_rows, feature_views)
 
     def materialization_runs(self, view: str | None = None, limit: int = 100) -> list[MaterializationRun]:
         """The history of runs, newest first."""

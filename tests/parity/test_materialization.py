@@ -362,3 +362,30 @@ def sqlite_store(folder: Path):
     from tiffin.contracts.online import OnlineLocation
 
     return SqliteOnlineStore.from_config({"path": "online.db"}, OnlineLocation("tests", str(folder)))
+
+
+@pytest.mark.deep
+def test_run_killed_at_two_hundred_random_moments_converges(tmp_path: Path, undisturbed: dict[bytes, bytes]) -> None:
+    """SIGKILL at any instant of the process's life, not only at its writes; every eighth time the run may end."""
+    write_big(tmp_path)
+    rng = random.Random(17)
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": str(here.parent)}
+    command = [sys.executable, str(here / "killed_run.py"), str(tmp_path), "1000000", "before"]
+    killed = 0
+    while killed < 200:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            try:
+                process.wait(rng.uniform(0.3, 2.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                killed += 1
+        if killed % 8 == 0:
+            (tmp_path / "online.db").unlink(missing_ok=True)
+            for left in tmp_path.glob("online.db-*"):
+                left.unlink()
+    store = sqlite_store(tmp_path)
+    repository = open_repository(tmp_path, [big_view()], clock=ManualClock(NOW_US), online=store)
+    materialize_incremental(repository, END_US)
+    assert content(store) == undisturbed
+    repository.close()

@@ -83,6 +83,7 @@ for _command in (
     load.runs,
     historical.get_historical_features,
     online.get_online_features,
+    online.delete_entities,
     objects.entities,
     objects.feature_views,
     objects.on_demand_feature_views,

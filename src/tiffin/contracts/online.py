@@ -21,6 +21,7 @@ class OnlineCapabilities:
         compared_by: what compares the rows of a key inside the store (WR-1), in a few words.
         read_by: what one read request is for the store, in a few words.
         expires: rows can leave the store by themselves some time after they expired.
+        writers: how many batches at once a load writes fastest with.
         max_row_bytes: the largest row that it takes, ``None`` where nothing but memory limits it.
         link: where the vendor documents the limits that it relies on.
     """
@@ -32,6 +33,7 @@ class OnlineCapabilities:
     compared_by: str
     read_by: str
     expires: bool = False
+    writers: int = 1
     max_row_bytes: int | None = None
     link: str = ""
 

@@ -89,17 +89,9 @@ def _distinct(keys: list[bytes | None]) -> list[bytes]:
 
 def _columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[Any]], int]:
     """Entity rows as columns in request order, and how many rows there are."""
-    if isinstance(entity_rows, list | tuple):
-        columns, count = _columns_of(entity_rows), len(entity_rows)
-        if not count:
-            columns = {key: [] for key in plan.keys}
-    elif isinstance(entity_rows, Mapping):
-        columns, count = _checked_columns(entity_rows)
-    else:
-        raise InputError(
-            f"entity_rows is a {type(entity_rows).__name__}",
-            hint='pass a list of dicts such as [{"driver_id": 1001}], or columns such as {"driver_id": [1001, 1002]}',
-        )
+    columns, count = entity_columns(entity_rows)
+    if not count and not columns:
+        columns = {key: [] for key in plan.keys}
     if plan.entity_names:
         columns = _with_join_keys(columns, plan.entity_names)
     if not plan.name_set.isdisjoint(columns):
@@ -113,6 +105,22 @@ def _columns(plan: OnlinePlan, entity_rows: Any) -> tuple[dict[str, list[Any]], 
         if name not in columns:
             raise _missing(name, "a value of the request that a function computes from", columns)
     return columns, count
+
+
+def entity_columns(entity_rows: Any) -> tuple[dict[str, list[Any]], int]:
+    """Entity rows as columns, and how many rows there are.
+
+    Raises:
+        InputError: they are not dicts with the same keys, nor columns of the same length; names row or column.
+    """
+    if isinstance(entity_rows, list | tuple):
+        return _columns_of(entity_rows), len(entity_rows)
+    if isinstance(entity_rows, Mapping):
+        return _checked_columns(entity_rows)
+    raise InputError(
+        f"entity_rows is a {type(entity_rows).__name__}",
+        hint='pass a list of dicts such as [{"driver_id": 1001}], or columns such as {"driver_id": [1001, 1002]}',
+    )
 
 
 def _columns_of(rows: Sequence[Any]) -> dict[str, list[Any]]:

@@ -109,7 +109,7 @@ def _carry_out(ctx: Context, made: ApplyPlan, message: str = "") -> ApplyPlan:
         made.snapshot,
         made.base_version,
         created_us=ctx.now_us(),
-        author=_author(),
+        author=author(),
         message=message or made.summary,
     )
     ctx.adopt(made.snapshot)
@@ -125,7 +125,7 @@ def _tables(snapshot: Snapshot) -> list[str]:
     ]
 
 
-def _author() -> str:
+def author() -> str:
     """Who runs this, as the operating system tells."""
     try:
         return getpass.getuser()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tiffin.contracts.online import WriteResult
 from tiffin.contracts.registry import MaterializationRun
 from tiffin.definitions import FeatureView
 from tiffin.errors import MaterializationError, RequestError, TiffinError
-from tiffin.operations.online import write_facts
+from tiffin.operations.online import encode_facts
+from tiffin.operations.replaced import drop_replaced
 from tiffin.planning.materialization import Cursor, LoadPlan, plan_incremental_load, plan_load
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.time import to_us
@@ -102,28 +106,36 @@ def _run(
     ctx: Context, names: Sequence[str] | None, planner: Planner, progress: Progress | None
 ) -> MaterializationReport:
     snapshot = ctx.snapshot()
-    views = _views(snapshot, names)
+    views = chosen_views(snapshot, names)
     planned = [(view, snapshot.storage(view.name), *planner(view, snapshot.storage(view.name))) for view in views]
     ctx.online.ensure([storage.table for _, storage, _, _ in planned])
+    for view, storage, _, _ in planned:
+        drop_replaced(ctx, view, storage)
     runs: list[MaterializationRun] = []
     for position, (view, storage, load, cursor) in enumerate(planned):
         try:
-            runs.append(_load(ctx, view, storage, load, progress))
+            runs.append(load_view(ctx, view, storage, load, progress))
         except TiffinError as error:
-            done = ", ".join(v.name for v, *_ in planned[:position]) or "none"
-            left = ", ".join(v.name for v, *_ in planned[position + 1 :]) or "none"
-            raise MaterializationError(
-                f"{view.subject} could not be loaded: {error.message}; loaded before: {done}; not begun: {left}",
-                subject=view.subject,
-                location=view.location,
-                hint=f"{error.hint + '; ' if error.hint else ''}what was written stays, running it again converges",
-            ) from error
+            raise failed_run(error, views, position) from error
         if cursor is not None:
             ctx.online.put_cursor(storage.table, cursor.to_bytes())
     return MaterializationReport(tuple(runs))
 
 
-def _load(
+def failed_run(error: TiffinError, views: Sequence[FeatureView], position: int) -> MaterializationError:
+    """What to tell when one of several views could not be loaded."""
+    view = views[position]
+    done = ", ".join(each.name for each in views[:position]) or "none"
+    left = ", ".join(each.name for each in views[position + 1 :]) or "none"
+    return MaterializationError(
+        f"{view.subject} could not be loaded: {error.message}; loaded before: {done}; not begun: {left}",
+        subject=view.subject,
+        location=view.location,
+        hint=f"{error.hint + '; ' if error.hint else ''}what was written stays, running it again converges",
+    )
+
+
+def load_view(
     ctx: Context, view: FeatureView, storage: ViewStorage, load: LoadPlan, progress: Progress | None
 ) -> MaterializationRun:
     """Load one view and keep the run in the history, failed or not."""
@@ -141,11 +153,10 @@ def _load(
     began = time.perf_counter()
     error = "stopped"
     try:
-        for batch in ctx.offline.newest(load):
-            result = write_facts(ctx.online, view, storage, batch)
+        for rows, result in _written(ctx, view, storage, load):
             run = replace(
                 run,
-                rows=run.rows + batch.num_rows,
+                rows=run.rows + rows,
                 written=run.written + result.written,
                 stale=run.stale + result.stale,
             )
@@ -161,7 +172,28 @@ def _load(
     return run
 
 
-def _views(snapshot: Snapshot, names: Sequence[str] | None) -> list[FeatureView]:
+def _written(
+    ctx: Context, view: FeatureView, storage: ViewStorage, load: LoadPlan
+) -> Iterator[tuple[int, WriteResult]]:
+    """Read, encode and write batch after batch; how many rows each had, and what became of them.
+
+    The store writes while the next batch is read and encoded. So many batches are in memory as it takes writers, and
+    one more (MAT-4).
+    """
+    store = ctx.online
+    writers = store.capabilities.writers
+    with ThreadPoolExecutor(writers, thread_name_prefix="tiffin-write") as pool:
+        writing: deque[tuple[int, Future[WriteResult]]] = deque()
+        for batch in ctx.offline.newest(load):
+            if len(writing) == writers:
+                rows, result = writing.popleft()
+                yield rows, result.result()
+            writing.append((batch.num_rows, pool.submit(store.write, encode_facts(view, storage, batch))))
+        for rows, result in writing:
+            yield rows, result.result()
+
+
+def chosen_views(snapshot: Snapshot, names: Sequence[str] | None) -> list[FeatureView]:
     """The views to load: the named ones, else every online view that has a history."""
     if names is None:
         return [v for v in snapshot.views.values() if v.online and v.enabled and v.batch_source is not None]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiffin.columns import numpy_values, single_chunk, valid_mask
-from tiffin.contracts.online import OnlineStore, WriteBatch, WriteResult
+from tiffin.contracts.online import WriteBatch
 from tiffin.definitions import FeatureService, FeatureView
-from tiffin.errors import RequestError, StoreError
+from tiffin.errors import RequestError, StoreError, StoreUnavailableError
 from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.pipeline import EntityRows, OnlineRead
@@ -56,7 +56,11 @@ def read_online(
         FunctionError: the function of an on-demand view is not found, or another one than was applied.
     """
     read = _read(ctx, features, entity_rows, full_feature_names)
-    answer = read.answer(ctx.online.read(read.requests), ctx.now_us())
+    try:
+        answer = read.answer(ctx.online.read(read.requests), ctx.now_us())
+    except StoreError as error:
+        _check_changed(ctx, error)
+        answer = None
     if answer is not None:
         return answer
     read = _read_anew(ctx, features, entity_rows, full_feature_names)
@@ -71,7 +75,11 @@ async def read_online_async(
 ) -> OnlineResponse:
     """Like ``read_online``, without holding up the event loop."""
     read = _read(ctx, features, entity_rows, full_feature_names)
-    answer = read.answer(await ctx.online.read_async(read.requests), ctx.now_us())
+    try:
+        answer = read.answer(await ctx.online.read_async(read.requests), ctx.now_us())
+    except StoreError as error:
+        _check_changed(ctx, error)
+        answer = None
     if answer is not None:
         return answer
     read = _read_anew(ctx, features, entity_rows, full_feature_names)
@@ -107,6 +115,12 @@ def _read_anew(
     return _read(ctx, features, entity_rows, full_feature_names)
 
 
+def _check_changed(ctx: Context, error: StoreError) -> None:
+    """Raise an error again, unless newer definitions may explain it: a full refresh has replaced a table."""
+    if isinstance(error, StoreUnavailableError) or ctx.registry.version(ctx.project) == ctx.snapshot().version:
+        raise error
+
+
 def _readable(answer: OnlineResponse | None) -> OnlineResponse:
     if answer is None:
         raise StoreError(
@@ -116,18 +130,16 @@ def _readable(answer: OnlineResponse | None) -> OnlineResponse:
     return answer
 
 
-def write_facts(store: OnlineStore, view: FeatureView, storage: ViewStorage, batch: pa.RecordBatch) -> WriteResult:
-    """Encode facts in bulk and write them. Rows with a null in their key can never be asked for and are left out.
+def encode_facts(view: FeatureView, storage: ViewStorage, batch: pa.RecordBatch) -> WriteBatch:
+    """Encode facts in bulk. Rows with a null in their key can never be asked for and are left out.
 
     Args:
-        store: where to.
         view: the view that they are facts of.
         storage: its table and layouts.
         batch: the join keys, the features in their types, ``__event_us`` and ``__known_us`` (int64).
 
     Raises:
         TypeMismatchError: a value could not be read again in its type; names row and column.
-        StoreError: the store fails; running it again converges (WR-7).
     """
     import pyarrow as pa
 
@@ -143,7 +155,7 @@ def write_facts(store: OnlineStore, view: FeatureView, storage: ViewStorage, bat
     parts = [cast_key_column(k, t, name) for k, t, name in zip(keys, types, view.join_keys, strict=True)]
     event, known = (numpy_values(single_chunk(batch.column(name))) for name in (EVENT_COLUMN, KNOWN_COLUMN))
     rows = codec.encode(batch, event, known)
-    return store.write(WriteBatch(storage.table, encode_key_columns(parts, batch.num_rows), rows))
+    return WriteBatch(storage.table, encode_key_columns(parts, batch.num_rows), rows, view.ttl_us)
 
 
 @dataclass(frozen=True)
@@ -227,5 +239,5 @@ class CheckedWrite:
         Raises:
             StoreError: the store fails; running it again converges (WR-7).
         """
-        result = write_facts(ctx.online, self.view, ctx.snapshot().storage(self.view.name), self.batch)
+        result = ctx.online.write(encode_facts(self.view, ctx.snapshot().storage(self.view.name), self.batch))
         return OnlineWrite(result.written, result.stale, self.refused)

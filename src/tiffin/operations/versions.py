@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions import FeatureService, ViewUse
@@ -54,7 +54,10 @@ def load_versions(ctx: Context, snapshot: Snapshot, features: Sequence[str] | Fe
                 subject = f"feature view {use.view}"
                 raise NotFoundError(f"{subject} has no version {number}", subject=subject, hint=f"there are {listed}")
             old = ctx.registry.load(ctx.project, at=found.definitions_version)
-            snapshot.remember_version(use.view, number, old.view(use.view), old.storage(use.view))
+            current, storage = snapshot.storage(use.view), old.storage(use.view)
+            if storage.table in current.replaced:
+                storage = replace(current, version=number)
+            snapshot.remember_version(use.view, number, old.view(use.view), storage)
 
 
 def list_versions(ctx: Context, name: str) -> list[ViewVersion]:

@@ -90,7 +90,7 @@ def restore_storage(name: str, old: ViewStorage, history: Iterable[Snapshot]) ->
     """
     for snapshot in history:
         entry = snapshot.by_key.get(("feature view", name))
-        if entry is not None and entry.storage is not None and entry.storage.table == old.table:
+        if entry is not None and entry.storage is not None and entry.storage.stands_for(old.table):
             return _with_layout(entry.storage, old.layouts[-1]).storage
     return old
 

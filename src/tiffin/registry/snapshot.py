@@ -51,22 +51,34 @@ class ViewStorage:
         table: the online table; a new one when the meaning of stored rows changes (DEF-4).
         layouts: for each row layout that the table may hold, the names and types of its columns, in order. A row
             names its layout by position, so that rows written before a feature was added stay readable.
+        replaced: the tables that full refreshes have put this one in the place of, oldest first (MAT-5).
+        replaced_us: when that happened last.
     """
 
     version: int
     table: str
     layouts: tuple[tuple[tuple[str, str], ...], ...]
+    replaced: tuple[str, ...] = ()
+    replaced_us: int = 0
 
     def to_spec(self) -> dict[str, Any]:
         """JSON-ready data."""
         layouts = [[list(column) for column in layout] for layout in self.layouts]
-        return {"version": self.version, "table": self.table, "layouts": layouts}
+        spec: dict[str, Any] = {"version": self.version, "table": self.table, "layouts": layouts}
+        if self.replaced:
+            spec |= {"replaced": list(self.replaced), "replaced_us": self.replaced_us}
+        return spec
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> ViewStorage:
         """Build it again from ``to_spec``'s data."""
         layouts = tuple(tuple((name, dtype) for name, dtype in layout) for layout in spec["layouts"])
-        return cls(spec["version"], spec["table"], layouts)
+        replaced = tuple(spec.get("replaced", ()))
+        return cls(spec["version"], spec["table"], layouts, replaced, spec.get("replaced_us", 0))
+
+    def stands_for(self, table: str) -> bool:
+        """Whether this table holds what another one held: itself, or one that it has replaced."""
+        return table == self.table or table in self.replaced
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,12 @@ class Snapshot:
     def by_key(self) -> Mapping[tuple[str, str], Entry]:
         """(kind, name) to entry."""
         return {(entry.kind, entry.name): entry for entry in self.entries}
+
+    def with_storage(self, name: str, storage: ViewStorage) -> Snapshot:
+        """The next version, in which a feature view's rows are kept elsewhere and all else is as it was."""
+        here = self.entry("feature view", name)
+        entries = tuple(replace(each, storage=storage) if each is here else each for each in self.entries)
+        return Snapshot(self.project, self.version + 1, entries)
 
     def at_version(self, version: int) -> Snapshot:
         """The same content under another version number."""

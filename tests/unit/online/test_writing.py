@@ -16,7 +16,7 @@ from parity.repository import Repository
 from tiffin.definitions import FileSource, PushSource
 from tiffin.errors import InputError, NotFoundError, RequestError, TypeMismatchError
 from tiffin.online.rows import RowHeader
-from tiffin.operations.online import read_online, write_facts, write_online
+from tiffin.operations.online import encode_facts, read_online, write_online
 from tiffin.types import (
     Array,
     Bool,
@@ -342,6 +342,6 @@ def test_facts_with_a_null_in_their_key_are_left_out(repository: Repository) -> 
             "__known_us": [1, 2, 3],
         }
     )
-    assert write_facts(repository.online, route, storage, batch).written == 1
+    assert repository.online.write(encode_facts(route, storage, batch)).written == 1
     asked = {"driver_id": [1, None, 3], "city": ["a", "b", None]}
     assert read_online(repository, ["route:trips"], asked).to_dict()["trips"] == [1, None, None]

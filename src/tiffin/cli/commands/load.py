@@ -24,6 +24,11 @@ Progress = Callable[[str, int], None]
 @click.argument("end", metavar="END", required=False)
 @views_option
 @click.option("--disable-event-timestamp", is_flag=True, help="Load everything up to now; START and END are left out.")
+@click.option(
+    "--full-refresh",
+    is_flag=True,
+    help="Load everything into a new table and put it in the old one's place; START and END are left out.",
+)
 @json_option
 @pass_invocation
 def materialize(
@@ -32,6 +37,7 @@ def materialize(
     end: str | None,
     views: tuple[str, ...],
     disable_event_timestamp: bool,
+    full_refresh: bool,
     as_json: bool,
 ) -> None:
     """Load the online store from START to END.
@@ -41,10 +47,13 @@ def materialize(
     Times are ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00+02:00; without a zone they are UTC. Loading the same
     time twice, or in another order, changes nothing.
     """
-    if (start is None or end is None) != disable_event_timestamp:
-        raise click.UsageError("Give both START and END, or --disable-event-timestamp alone.")
+    given = (start is not None) + (end is not None)
+    if given != (0 if disable_event_timestamp or full_refresh else 2):
+        raise click.UsageError("Give both START and END, or --disable-event-timestamp or --full-refresh alone.")
     with invocation.store() as store, _progress() as progress:
-        report = store.materialize(start, end, list(views) or None, disable_event_timestamp, progress=progress)
+        report = store.materialize(
+            start, end, list(views) or None, disable_event_timestamp, full_refresh=full_refresh, progress=progress
+        )
     _print_report(report.runs, as_json)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tiffin.cli.commands.historical import wanted_features
-from tiffin.cli.invocation import Invocation, json_option, pass_invocation
-from tiffin.cli.output import print_json, print_rows
+from tiffin.cli.invocation import Invocation, json_option, pass_invocation, views_option
+from tiffin.cli.output import print_json, print_rows, print_table
 from tiffin.errors import RequestError
 
 if TYPE_CHECKING:
@@ -54,6 +54,32 @@ def get_online_features(
         print_json(_as_data(response))
     else:
         _print_values(response)
+
+
+@click.command()
+@click.option(
+    "-e",
+    "--entities",
+    multiple=True,
+    required=True,
+    metavar="KEY=VALUE",
+    help="A join key; repeat it for more entities, and for views with several keys.",
+)
+@views_option
+@json_option
+@pass_invocation
+def delete_entities(invocation: Invocation, entities: tuple[str, ...], views: tuple[str, ...], as_json: bool) -> None:
+    """Delete entities from the online store.
+
+    Every online view whose join keys are given forgets them, or only the views that are named. Loading or pushing facts
+    from before this moment does not bring them back. The sources stay as they are.
+    """
+    with invocation.store() as store:
+        deletion = store.delete_entities(list(parse_entities(entities)), list(views) or None)
+    if as_json:
+        print_json(deletion.to_dict())
+        return
+    print_table(["VIEW", "KEYS KNOWN"], [[view, count] for view, count in deletion.views.items()], empty="")
 
 
 def parse_entities(texts: tuple[str, ...]) -> list[dict[str, str]]:

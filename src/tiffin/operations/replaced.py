@@ -1,0 +1,69 @@
+"""Online tables that a full refresh has replaced: kept while a reader or writer may still use them, then dropped.
+
+A process looks for newer definitions every ``cache_ttl_seconds``. Until each has, some read the old table, and some
+push to it; what they pushed is carried over before it is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tiffin.contracts.online import WriteBatch
+from tiffin.online.rows import RowHeader
+from tiffin.time import SECOND_US
+
+if TYPE_CHECKING:
+    from tiffin.definitions import FeatureView
+    from tiffin.operations.context import Context
+    from tiffin.registry.snapshot import ViewStorage
+
+#: How long after a refresh other processes may not have noticed, when they look only when they are asked to.
+_UNKNOWN_TTL_SECONDS = 600
+#: How long a process may go on with a request that it began under the older definitions.
+_MARGIN_SECONDS = 60
+
+
+def drop_replaced(ctx: Context, view: FeatureView, storage: ViewStorage) -> None:
+    """Drop the table that a view's last full refresh has replaced, once every process knows of it."""
+    if not storage.replaced:
+        return
+    ttl = ctx.config.registry.cache_ttl_seconds or _UNKNOWN_TTL_SECONDS
+    if ctx.now_us() < storage.replaced_us + (ttl + _MARGIN_SECONDS) * SECOND_US:
+        return
+    old = storage.replaced[-1]
+    if not any(info.table == old for info in ctx.online.tables(prefix=old)):
+        return
+    carry_over(ctx, view, old, storage.table, lambda key, row: RowHeader.of(row).known_us >= storage.replaced_us)
+    ctx.online.drop([old])
+
+
+def carry_over(ctx: Context, view: FeatureView, old: str, new: str, is_wanted: Callable[[bytes, bytes], bool]) -> None:
+    """Write some rows of a table, and all of its tombstones (WR-4), to the table that replaces it."""
+    for page in ctx.online.scan(old):
+        pairs = [(key, row) for key, row in page if RowHeader.of(row).tombstone or is_wanted(key, row)]
+        if pairs:
+            keys, rows = zip(*pairs, strict=True)
+            ctx.online.write(WriteBatch(new, keys, rows, view.ttl_us))
+
+
+def contents(ctx: Context, table: str) -> Callable[[bytes, bytes], bool]:
+    """What a table holds now, as a function that tells whether a pair of key and row is not among it.
+
+    A hash of 8 bytes a row is kept, so that memory is bounded by these, not by the rows.
+    """
+    pages = (np.fromiter((_hash(*pair) for pair in page), np.uint64, len(page)) for page in ctx.online.scan(table))
+    held = np.sort(np.concatenate([np.empty(0, np.uint64), *pages]))
+
+    def is_new(key: bytes, row: bytes) -> bool:
+        place = int(np.searchsorted(held, np.uint64(_hash(key, row))))
+        return place == len(held) or int(held[place]) != _hash(key, row)
+
+    return is_new
+
+
+def _hash(key: bytes, row: bytes) -> int:
+    return int.from_bytes(blake2b(row, digest_size=8, key=blake2b(key).digest()).digest(), "little")
