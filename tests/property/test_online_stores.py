@@ -14,7 +14,12 @@ from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.backends.sqlite.online import SqliteOnlineStore
 from tiffin.contracts.online import OnlineLocation, OnlineStore, ReadRequest, WriteBatch
 
-KEYS = st.binary(min_size=1, max_size=2)
+#: Among them keys that are one number, which a store may keep in another way, and keys that only look like one.
+KEYS = st.one_of(
+    st.binary(min_size=1, max_size=2),
+    st.sampled_from([0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]).map(lambda number: b"i" + number.to_bytes(8, "big")),
+    st.sampled_from([b"s" + bytes(8), b"i" + bytes(7), b"i" + bytes(9)]),
+)
 ROWS = st.binary(min_size=1, max_size=3)
 BATCHES = st.lists(st.lists(st.tuples(KEYS, ROWS), max_size=12), max_size=6)
 NUMBERS = count()

@@ -186,9 +186,11 @@ class RowReader:
         self._index = np.array(self._wanted, np.intp)
         self._readers = [python_reader(codec.types[i]) for i in self._wanted]
         self._groups = [found for group in codec.groups if (found := self._of_group(group))[1]]
+        self._variable = [(place, i) for place, i in enumerate(self._wanted) if codec.types[i] not in FIXED]
+        self._full = np.frombuffer(codec.all_set, np.uint8)
         self._slot = {column: slot for slot, column in enumerate(codec.order)}
         slots = [self._slot[i] for i in self._wanted]
-        fixed = all(codec.types[i] in FIXED for i in self._wanted)
+        fixed = not self._variable
         #: Whether a full row is read by picking numbers alone.
         self._plain = fixed and all(read is None for read in self._readers)
         self._pick = itemgetter(*slots) if len(slots) > 1 else lambda numbers: tuple(numbers[s] for s in slots)
@@ -220,9 +222,8 @@ class RowReader:
         for group, places, positions in self._groups:
             for place, values in zip(places, block[group.name][:, positions].T.tolist(), strict=True):
                 found[place] = values
-        for place, i in enumerate(self._wanted):
-            if self._codec.types[i] not in FIXED:
-                found[place] = self._contents(block, rows, i)
+        for place, i in self._variable:
+            found[place] = self._contents(block, rows, i)
         valid = None if self._is_full(block) else self._valid(block)
         if valid is None and self._plain:
             return found
@@ -244,10 +245,9 @@ class RowReader:
             values = block[group.name][:, positions]
             for position, place in enumerate(places):
                 found[place] = fixed_to_arrow(values[:, position], valid[:, place], group.dtype)
-        for place, i in enumerate(self._wanted):
-            if found[place] is None:
-                contents = self._contents(block, rows, i)
-                found[place] = cells_to_arrow(contents, valid[:, place], self._codec.types[i])
+        for place, i in self._variable:
+            contents = self._contents(block, rows, i)
+            found[place] = cells_to_arrow(contents, valid[:, place], self._codec.types[i])
         return found
 
     def valid(self, rows: Sequence[bytes]) -> NDArray[np.bool_]:
@@ -269,7 +269,7 @@ class RowReader:
         return np.frombuffer(b"".join(rows), self._codec.dtype)
 
     def _is_full(self, block: NDArray[Any]) -> bool:
-        return bool((block["bitmap"] == np.frombuffer(self._codec.all_set, np.uint8)).all())
+        return bool((block["bitmap"] == self._full).all())
 
     def _valid(self, block: NDArray[Any]) -> NDArray[np.bool_]:
         bits = np.unpackbits(block["bitmap"], axis=1, bitorder="little")

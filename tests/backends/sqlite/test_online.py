@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tiffin.backends.sqlite.online import SqliteOnlineStore
+from tiffin.backends.sqlite.tables import BLOBS, quote
 from tiffin.contracts.online import OnlineLocation, ReadRequest, WriteBatch
 from tiffin.errors import ConfigError, StoreError, StoreFullError, StoreUnavailableError
 from tiffin.testing.online import TABLE, OnlineStoreSuite, key, read, row
@@ -68,7 +69,7 @@ def test_reader_does_not_wait_for_a_writer(store: SqliteOnlineStore, path: Path)
     store.write(WriteBatch(TABLE, [key(1)], [row(1)]))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    other.execute(f'UPDATE "{TABLE}" SET row = ?', (row(2),))
+    other.execute(f"UPDATE {quote(TABLE, BLOBS)} SET row = ?", (row(2),))
     assert read(store, key(1)) == row(1)
     other.execute("COMMIT")
     other.close()

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from tiffin.backends.sqlite.config import SqliteOptions
+from tiffin.backends.sqlite.tables import (
+    CREATE_CURSORS,
+    CURSORS,
+    NUMBERS,
+    PARTS,
+    Part,
+    key_of,
+    places_by_part,
+    quote,
+    split,
+    table_name,
+)
 from tiffin.contracts.online import (
     OnlineCapabilities,
     OnlineLocation,
@@ -25,8 +36,6 @@ from tiffin.contracts.online import (
 from tiffin.contracts.options import options_from
 from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
 
-_CURSORS = "tiffin_cursors"
-_CREATE_CURSORS = f"CREATE TABLE IF NOT EXISTS {_CURSORS} (name TEXT PRIMARY KEY, cursor BLOB NOT NULL) WITHOUT ROWID"
 #: Keys per statement and tables per statement; far below SQLite's limits of variables and of compound terms.
 _KEYS_PER_READ = 512
 _TABLES_PER_READ = 40
@@ -34,9 +43,6 @@ _TABLES_PER_READ = 40
 _WIDTH_STEP = 16
 #: Read without copying, large pages for bulk writes, and a cache that holds the changed pages of one batch.
 _MMAP_BYTES, _PAGE_BYTES, _CACHE_KIB = 1 << 30, 16_384, 32_768
-_CAPITAL = re.compile("[A-Z^]")
-_ESCAPED = re.compile(r"\^(.)", re.DOTALL)
-_RESERVED = ("sqlite_", _CURSORS)
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")
@@ -174,110 +180,156 @@ class SqliteOnlineStore(OnlineStore):
     def ensure(self, tables: Sequence[str]) -> None:
         """Create the tables that are not there."""
         with self._transaction() as connection:
-            connection.execute(_CREATE_CURSORS)
+            connection.execute(CREATE_CURSORS)
             for table in tables:
-                connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS {_quote(table)} "
-                    "(key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID"
-                )
+                for part in PARTS:
+                    connection.execute(f"CREATE TABLE IF NOT EXISTS {quote(table, part)} {part.columns}")
 
     def drop(self, tables: Sequence[str]) -> None:
         """Remove tables with their rows and cursors."""
         with self._transaction() as connection:
-            connection.execute(_CREATE_CURSORS)
+            connection.execute(CREATE_CURSORS)
             for table in tables:
-                connection.execute(f"DROP TABLE IF EXISTS {_quote(table)}")
-                connection.execute(f"DELETE FROM {_CURSORS} WHERE name = ?", (table,))
+                for part in PARTS:
+                    connection.execute(f"DROP TABLE IF EXISTS {quote(table, part)}")
+                connection.execute(f"DELETE FROM {CURSORS} WHERE name = ?", (table,))
 
     def tables(self, prefix: str = "") -> list[TableInfo]:
         """The tables whose name starts with ``prefix``."""
         with self._failures("read"):
             listed = self._connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> ?", (_CURSORS,)
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> ?", (CURSORS,)
             ).fetchall()
-            found = sorted(table for (name,) in listed if (table := _table_name(name)).startswith(prefix))
-            count = "SELECT count(*), coalesce(sum(length(key) + length(row)), 0) FROM "
-            return [TableInfo(table, *self._connection.execute(count + _quote(table)).fetchone()) for table in found]
+            found = sorted({table_name(name) for (name,) in listed})
+            return [self._info(table) for table in found if table.startswith(prefix)]
+
+    def _info(self, table: str) -> TableInfo:
+        count = "SELECT count(*), coalesce(sum({} + length(row)), 0) FROM {}"
+        queries = [count.format(part.key_bytes, quote(table, part)) for part in PARTS]
+        (rows, size), (more_rows, more_bytes) = (self._connection.execute(query).fetchone() for query in queries)
+        return TableInfo(table, rows + more_rows, size + more_bytes)
 
     # --- Rows --------------------------------------------------------------------------------------------------------
 
     def write(self, batch: WriteBatch) -> WriteResult:
         """Write rows in one transaction, in the order of their keys, which keeps SQLite's pages warm."""
         newest = batch.newest()
-        keys, rows = newest.keys, newest.rows
-        order = sorted(range(len(keys)), key=keys.__getitem__)
+        whole = split(newest.keys) if newest.keys else (NUMBERS, ())
         with self._transaction(batch.table) as connection:
             before = connection.total_changes
-            connection.executemany(
-                f"INSERT INTO {_quote(batch.table)} (key, row) VALUES (?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET row = excluded.row WHERE excluded.row > row",
-                zip(map(keys.__getitem__, order), map(rows.__getitem__, order), strict=True),
-            )
+            if whole is not None:
+                self._write_part(connection, batch.table, *whole, newest.rows)
+            else:
+                for part, keys, places in places_by_part(newest.keys):
+                    rows = [newest.rows[place] for place in places]
+                    self._write_part(connection, batch.table, part, keys, rows)
             written = connection.total_changes - before
         return WriteResult(written, len(batch.rows) - written)
+
+    @staticmethod
+    def _write_part(
+        connection: sqlite3.Connection, table: str, part: Part, keys: Sequence[Any], rows: Sequence[bytes]
+    ) -> None:
+        sql = (
+            f"INSERT INTO {quote(table, part)} (key, row) VALUES (?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET row = excluded.row WHERE excluded.row > row"
+        )
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        connection.executemany(sql, zip(map(keys.__getitem__, order), map(rows.__getitem__, order), strict=True))
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, in one statement where their number allows it."""
         try:
             connection = self._connection
+            if len(requests) == 1:
+                return [self._read_table(connection, requests[0])]
             most = max([len(request.keys) for request in requests], default=0)
-            if len(requests) == 1 or len(requests) > _TABLES_PER_READ or most > _KEYS_PER_READ:
-                return [self._read_table(connection, request.table, request.keys) for request in requests]
+            if len(requests) > _TABLES_PER_READ or most > _KEYS_PER_READ:
+                return [self._read_table(connection, request) for request in requests]
             return self._read_tables(connection, requests)
         except sqlite3.Error as error:
-            missing = _table_name(str(error).partition("no such table: ")[2])
+            missing = table_name(str(error).partition("no such table: ")[2])
             raise self._wrapped(error, "read", missing) from error
 
-    def _read_table(self, connection: sqlite3.Connection, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
+    def _read_table(self, connection: sqlite3.Connection, request: ReadRequest) -> list[bytes | None]:
+        whole = split(request.keys) if request.keys else (NUMBERS, ())
+        if whole is not None:
+            return self._read_part(connection, request.table, *whole)
+        found: list[bytes | None] = [None] * len(request.keys)
+        for part, keys, places in places_by_part(request.keys):
+            for place, row in zip(places, self._read_part(connection, request.table, part, keys), strict=True):
+                found[place] = row
+        return found
+
+    def _read_part(
+        self, connection: sqlite3.Connection, table: str, part: Part, keys: Sequence[Any]
+    ) -> list[bytes | None]:
         if len(keys) == 1:
-            found = connection.execute(self._statement(table, 1), keys).fetchone()
+            found = connection.execute(self._statement(table, part, 1), keys).fetchone()
             return [None if found is None else found[0]]
-        rows: dict[bytes, bytes] = {}
+        rows: dict[Any, bytes] = {}
         for start in range(0, len(keys), _KEYS_PER_READ):
-            part = keys[start : start + _KEYS_PER_READ]
-            width = max(_width(len(part)), _WIDTH_STEP)
-            rows.update(connection.execute(self._statement(table, width), _padded(part, width)))
+            some = keys[start : start + _KEYS_PER_READ]
+            width = max(_width(len(some)), _WIDTH_STEP)
+            rows.update(connection.execute(self._statement(table, part, width), _padded(some, width)))
         return list(map(rows.get, keys))
 
     def _read_tables(self, connection: sqlite3.Connection, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
-        shape = tuple([(request.table, _width(len(request.keys))) for request in requests])
+        wanted = []
+        # Views that share their keys, as most do, are asked for with the same list.
+        last: Sequence[bytes] | None = None
+        whole: tuple[Part, Sequence[Any]] | None = None
+        for request in requests:
+            if request.keys is not last:
+                last, whole = request.keys, split(request.keys) if request.keys else (NUMBERS, ())
+            if whole is None:
+                return [self._read_table(connection, each) for each in requests]
+            wanted.append((request.table, *whole))
+        shape = tuple([(table, part.prefix, _width(len(keys))) for table, part, keys in wanted])
         sql = self._statements.get(shape)
         if sql is None:
             sql = self._statements[shape] = " UNION ALL ".join(
-                _select(table, width, f"{number}, key, ") for number, (table, width) in enumerate(shape)
+                _select(table, part, _width(len(keys)), f"{number}, key, ")
+                for number, (table, part, keys) in enumerate(wanted)
             )
-        keys: list[bytes] = []
-        for request, (_, width) in zip(requests, shape, strict=True):
-            keys += _padded(request.keys, width)
-        found: list[dict[bytes, bytes]] = [{} for _ in requests]
-        for number, key, row in connection.execute(sql, keys):
+        bound: list[Any] = []
+        for _, _, keys in wanted:
+            bound += _padded(keys, _width(len(keys)))
+        found: list[dict[Any, bytes]] = [{} for _ in requests]
+        for number, key, row in connection.execute(sql, bound):
             found[number][key] = row
-        return [list(map(rows.get, request.keys)) for rows, request in zip(found, requests, strict=True)]
+        return [list(map(rows.get, keys)) for rows, (_, _, keys) in zip(found, wanted, strict=True)]
 
-    def _statement(self, table: str, width: int) -> str:
+    def _statement(self, table: str, part: Part, width: int) -> str:
         """The statement that reads so many keys: rows with their keys, the row alone for one key."""
-        sql = self._statements.get((table, width))
+        sql = self._statements.get((table, part.prefix, width))
         if sql is None:
-            sql = self._statements[table, width] = _select(table, width, "" if width == 1 else "key, ")
+            sql = self._statements[table, part.prefix, width] = _select(
+                table, part, width, "" if width == 1 else "key, "
+            )
         return sql
 
     def scan(self, table: str, *, page_rows: int = 10_000) -> Iterator[list[tuple[bytes, bytes]]]:
-        """The pairs of a table by rising key."""
-        sql = f"SELECT key, row FROM {_quote(table)} WHERE key > ? ORDER BY key LIMIT ?"
-        after = b""
-        while True:
-            with self._failures("read", table):
-                page = self._connection.execute(sql, (after, page_rows)).fetchall()
-            if not page:
-                return
-            yield page
-            after = page[-1][0]
+        """The pairs of a table by rising key, numbers first."""
+        for part in PARTS:
+            sql = f"SELECT key, row FROM {quote(table, part)} WHERE key > ? ORDER BY key LIMIT ?"
+            # The first page has no lower bound: the smallest number is a key like any other.
+            first = sql.replace("WHERE key > ? ", "")
+            after: tuple[Any, ...] = ()
+            while True:
+                with self._failures("read", table):
+                    page = self._connection.execute(sql if after else first, (*after, page_rows)).fetchall()
+                if not page:
+                    break
+                yield [(key_of(part, key), row) for key, row in page]
+                after = (page[-1][0],)
 
     def delete(self, table: str, keys: Sequence[bytes]) -> int:
         """Remove rows outright."""
         with self._transaction(table) as connection:
             before = connection.total_changes
-            connection.executemany(f"DELETE FROM {_quote(table)} WHERE key = ?", [(key,) for key in keys])
+            for part, names, _ in places_by_part(keys):
+                connection.executemany(f"DELETE FROM {quote(table, part)} WHERE key = ?", [(name,) for name in names])
             return connection.total_changes - before
 
     # --- Cursors -----------------------------------------------------------------------------------------------------
@@ -285,7 +337,7 @@ class SqliteOnlineStore(OnlineStore):
     def get_cursor(self, table: str) -> bytes | None:
         """The cursor kept last."""
         try:
-            found = self._connection.execute(f"SELECT cursor FROM {_CURSORS} WHERE name = ?", (table,)).fetchone()
+            found = self._connection.execute(f"SELECT cursor FROM {CURSORS} WHERE name = ?", (table,)).fetchone()
         except sqlite3.Error as error:
             if "no such table" in str(error):
                 return None
@@ -295,8 +347,8 @@ class SqliteOnlineStore(OnlineStore):
     def put_cursor(self, table: str, cursor: bytes) -> None:
         """Keep a cursor, synced to disk."""
         with self._transaction() as connection:
-            connection.execute(_CREATE_CURSORS)
-            connection.execute(f"INSERT OR REPLACE INTO {_CURSORS} (name, cursor) VALUES (?, ?)", (table, cursor))
+            connection.execute(CREATE_CURSORS)
+            connection.execute(f"INSERT OR REPLACE INTO {CURSORS} (name, cursor) VALUES (?, ?)", (table, cursor))
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -305,24 +357,6 @@ class SqliteOnlineStore(OnlineStore):
                 handle.close()
             self._handles.clear()
             self._local = threading.local()
-
-
-def _quote(table: str) -> str:
-    return '"' + _sql_name(table).replace('"', '""') + '"'
-
-
-def _sql_name(table: str) -> str:
-    """The name of a table in SQLite, which does not tell capitals apart and keeps some names for itself.
-
-    A capital is written as ``^`` and the small letter, ``^`` as ``^^``; a reserved name gets ``^_`` in front.
-    """
-    name = _CAPITAL.sub(lambda found: "^" + found[0].lower(), table)
-    return f"^_{name}" if name.startswith(_RESERVED) else name
-
-
-def _table_name(sql_name: str) -> str:
-    """The table that has a name in SQLite."""
-    return _ESCAPED.sub(lambda found: found[1].upper(), sql_name.removeprefix("^_"))
 
 
 def _code(error: Exception) -> str:
@@ -335,11 +369,11 @@ def _width(keys: int) -> int:
     return keys if keys <= 1 else -(-keys // _WIDTH_STEP) * _WIDTH_STEP
 
 
-def _padded(keys: Sequence[bytes], width: int) -> Sequence[bytes]:
+def _padded(keys: Sequence[Any], width: int) -> Sequence[Any]:
     """Keys, some of them twice, to fill a statement."""
     return keys if len(keys) == width else [*keys, *[keys[0]] * (width - len(keys))]
 
 
-def _select(table: str, width: int, columns: str) -> str:
+def _select(table: str, part: Part, width: int, columns: str) -> str:
     condition = "= ?" if width == 1 else f"IN ({', '.join('?' * width)})"
-    return f"SELECT {columns}row FROM {_quote(table)} WHERE key {condition}"
+    return f"SELECT {columns}row FROM {quote(table, part)} WHERE key {condition}"
