@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 
 PEER_FOLDER = Path(__file__).resolve().parent / ".peers"
-REQUIREMENTS = ("feast[duckdb]==0.67.0", "pandas<3")
+REQUIREMENTS = ("feast[duckdb,redis,postgres]==0.67.0", "pandas<3")
 
 
 def find_peer_python() -> Path | None:

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
+from typing import NoReturn
 
 _START_SECONDS = 30.0
 
@@ -30,18 +29,25 @@ def free_port() -> int:
         return port
 
 
+def skip(reason: str) -> NoReturn:
+    """Skip the test that runs. Benchmarks start servers too, in environments without pytest."""
+    import pytest
+
+    pytest.skip(reason)
+
+
 def need(program: str, package: str) -> str:
     """The path of a program, else a skip that says what provides it."""
     found = shutil.which(program)
     if found is None:
-        pytest.skip(f"{program} is not installed; apt-get install {package} provides it")
+        skip(f"{program} is not installed; apt-get install {package} provides it")
     return found
 
 
 def need_module(module: str, extra: str) -> None:
     """Skip when a Python package is missing, and say what provides it."""
     if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not installed; pip install 'tiffin[{extra}]' provides it")
+        skip(f"{module} is not installed; pip install 'tiffin[{extra}]' provides it")
 
 
 def wait_until(is_ready: Callable[[], bool], what: str) -> None:
@@ -136,7 +142,7 @@ def postgres_server() -> Iterator[Postgres]:
     found = shutil.which("pg_ctl")
     folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders:
-        pytest.skip("PostgreSQL is not installed; apt-get install postgresql provides it")
+        skip("PostgreSQL is not installed; apt-get install postgresql provides it")
     need_module("psycopg", "postgres")
     folder, port = folders[-1], free_port()
     user = pwd.getpwnam("postgres").pw_uid if os.geteuid() == 0 else None

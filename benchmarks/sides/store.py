@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import shutil
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,13 @@ from benchmarks.work import Work
 RANGE = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 4, 2, tzinfo=UTC))
 
 
-def write_repository(folder: Path, api: str, offline: dict[str, Any] | None = None, mode: str = "event") -> None:
+def write_repository(
+    folder: Path,
+    api: str,
+    offline: dict[str, Any] | None = None,
+    mode: str = "event",
+    online: dict[str, Any] | None = None,
+) -> None:
     """Writes `feature_store.yaml` (JSON is YAML).
 
     Args:
@@ -33,12 +40,13 @@ def write_repository(folder: Path, api: str, offline: dict[str, Any] | None = No
         api: `tiffin` or `feast`.
         offline: The `offline_store` setting; None leaves it out, and the store takes its default.
         mode: tiffin's `point_in_time`; `event` is the only one that Feast has.
+        online: The `online_store` setting; None is a SQLite file in the folder.
     """
     config: dict[str, Any] = {
         "project": "bench",
         "provider": "local",
         "registry": str(folder / "registry.db"),
-        "online_store": {"type": "sqlite", "path": str(folder / "online.db")},
+        "online_store": online or {"type": "sqlite", "path": str(folder / "online.db")},
         "entity_key_serialization_version": 3,
     }
     if offline is not None:
@@ -46,6 +54,21 @@ def write_repository(folder: Path, api: str, offline: dict[str, Any] | None = No
     if api == "tiffin":
         config["point_in_time"] = mode
     (folder / "feature_store.yaml").write_text(json.dumps(config))
+
+
+def start_server(kind: str, open_: ExitStack) -> dict[str, Any] | None:
+    """Starts what an online store needs, until `open_` is closed; the `online_store` setting for it."""
+    if kind == "sqlite":
+        return None
+    if kind == "lmdb":
+        return {"type": "lmdb", "path": str(work_folder() / "online.lmdb")}
+    from tests.servers import postgres_server, redis_server
+
+    if kind == "redis":
+        return {"type": "redis", "connection_string": f"127.0.0.1:{open_.enter_context(redis_server()).port}"}
+    server = open_.enter_context(postgres_server())
+    where = {"host": "127.0.0.1", "port": server.port, "database": "postgres", "db_schema": "public"}
+    return {"type": "postgres", **where, "user": "tests", "password": "none"}
 
 
 def open_store(api: str, folder: Path) -> Any:
@@ -125,13 +148,17 @@ class HistoricalFeatures(Work):
 
 
 class OnlineFeatures(Work):
-    """Reads from a filled SQLite store by `get_online_features(...).to_dict()`."""
+    """Reads from a filled online store by `get_online_features(...).to_dict()`."""
 
-    def __init__(self, api: str, facts: list[str], keys: int, offline: dict[str, Any] | None = None) -> None:
-        folder = work_folder() if api == "tiffin" else data_folder() / f"online-{api}-{'-'.join(facts)}"
+    def __init__(
+        self, api: str, facts: list[str], keys: int, offline: dict[str, Any] | None = None, online: str = "sqlite"
+    ) -> None:
+        self._open = ExitStack()
+        is_kept = api == "feast" and online == "sqlite"
+        folder = data_folder() / f"online-{api}-{'-'.join(facts)}" if is_kept else work_folder()
         # Filling takes Feast minutes and is not measured here, so that its filled store is kept.
         if not (folder / "filled").exists():
-            self._fill(folder, api, facts, offline)
+            self._fill(folder, api, facts, offline, start_server(online, self._open))
         self._store = open_store(api, folder)
         self._features = feature_references(facts)
         self._rows = [[{"key": key} for key in asked] for asked in asked_keys(facts[0], keys)]
@@ -147,10 +174,21 @@ class OnlineFeatures(Work):
         """The answer to the first question."""
         return pa.table(self.run(0))
 
-    def _fill(self, folder: Path, api: str, facts: list[str], offline: dict[str, Any] | None) -> None:
+    def close(self) -> None:
+        """Stops the server."""
+        self._open.close()
+
+    def _fill(
+        self,
+        folder: Path,
+        api: str,
+        facts: list[str],
+        offline: dict[str, Any] | None,
+        online: dict[str, Any] | None,
+    ) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_repository(folder, api, offline)
+        write_repository(folder, api, offline, online=online)
         store = open_store(api, folder)
         store.apply(define_views(api, facts, created=True, online=True))
         store.materialize(*RANGE)
@@ -158,11 +196,12 @@ class OnlineFeatures(Work):
 
 
 class Materialize(Work):
-    """Fills an empty SQLite store from a parquet file by `materialize`."""
+    """Fills an empty online store from a parquet file by `materialize`."""
 
-    def __init__(self, api: str, facts: str, offline: dict[str, Any] | None = None) -> None:
+    def __init__(self, api: str, facts: str, offline: dict[str, Any] | None = None, online: str = "sqlite") -> None:
         folder = work_folder()
-        write_repository(folder, api, offline)
+        self._open = ExitStack()
+        write_repository(folder, api, offline, online=start_server(online, self._open))
         self._store = open_store(api, folder)
         self._store.apply(define_views(api, [facts], created=True, online=True))
         self._facts = facts
@@ -177,6 +216,10 @@ class Materialize(Work):
         return pa.table(
             self._store.get_online_features(features=feature_references([self._facts]), entity_rows=rows).to_dict()
         )
+
+    def close(self) -> None:
+        """Stops the server."""
+        self._open.close()
 
 
 class Apply(Work):

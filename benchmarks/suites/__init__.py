@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.case import Suite
-from benchmarks.suites import applying, functions, joins, large_join, materializing, reads, starting
+from benchmarks.suites import applying, functions, joins, large_join, materializing, reads, starting, stores
 
 #: Name to the function that makes the suite; `quick` is the small version, a check of the harness more than a
 #: measurement.
@@ -15,6 +15,8 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "large-join": large_join.suite,
     "online": reads.suite,
     "materialize": materializing.suite,
+    "stores": stores.read_suite,
+    "loads": stores.write_suite,
     "functions": functions.suite,
     "apply": applying.suite,
 }

@@ -16,7 +16,7 @@ _MEMORY = 1 * GIGABYTE
 def suite(quick: bool) -> Suite:
     """One row a key, and many rows a key; ten features."""
     # A start-up cost of a few hundred milliseconds is most of a small run, so only the full one is judged.
-    rate: tuple[Target, ...] = () if quick else (AtLeast("rows_per_second", 150_000),)
+    rate: tuple[Target, ...] = () if quick else (AtLeast("rows_per_second", 200_000),)
     latest, facts = ("latest-20k-v0", "few-200k-v0") if quick else ("latest-1M-v0", "facts-10M-v0")
     return Suite(
         "materialize",

@@ -17,8 +17,8 @@ def suite(quick: bool) -> Suite:
     wide = [f"wide-{rows}-v0"]
     five = [f"latest-{rows}-v{view}" for view in range(5)]
     one, many = ((200, 50), (100, 20)) if quick else ((5_000, 500), (2_000, 100))
-    targets_of_one = (AtMost("p50", 40e-6), AheadOf("Feast"))
-    targets_of_many = (WithinLimit(2.0), AheadOf("Feast", 50))
+    targets_of_one = (AtMost("p50", 40e-6), WithinLimit(2.0), AheadOf("Feast"))
+    targets_of_many = (WithinLimit(1.5), AheadOf("Feast", 50))
     return Suite(
         "online",
         "Online read from SQLite",
