@@ -111,8 +111,8 @@ def redis_server(*options: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as name:
         plain = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", name]
         server = Server([program, *plain, *options], port, Path(name))
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop()
@@ -171,8 +171,8 @@ def moto_server() -> Iterator[Server]:
     port = free_port()
     with tempfile.TemporaryDirectory() as name:
         server = Server([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, Path(name))
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop()

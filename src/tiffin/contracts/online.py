@@ -91,11 +91,13 @@ class TableInfo:
         table: its name.
         rows: how many keys it holds, tombstones included.
         size_bytes: keys and rows together, ``None`` when the store cannot tell.
+        memory_bytes: about how much memory the store uses for it, overhead included; ``None`` when it cannot tell.
     """
 
     table: str
     rows: int
     size_bytes: int | None = None
+    memory_bytes: int | None = None
 
 
 class OnlineStore(ABC):
@@ -188,6 +190,9 @@ class OnlineStore(ABC):
 
     def close(self) -> None:  # noqa: B027 - a store may have nothing to let go of
         """Let go of connections; the object is not used afterwards."""
+
+    async def close_async(self) -> None:  # noqa: B027 - as above
+        """Let go of the connections of the running event loop; ``close`` cannot."""
 
     def scan_all(self, table: str) -> Iterator[tuple[bytes, bytes]]:
         """Every pair of key and row of a table, one by one."""

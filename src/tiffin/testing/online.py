@@ -268,6 +268,7 @@ class OnlineStoreSuite:
         assert (result.written, result.stale) == (1, 1)
         requests = [ReadRequest(TABLE, [key(1), key(2)])]
         assert await store.read_async(requests) == store.read(requests) == [[row(2), None]]
+        await store.close_async()
 
     @pytest.mark.parametrize("content", [b"\x00", b"a\x00b", b"\xff" * 300, bytes(range(256))])
     def test_any_bytes_are_kept(self, store: OnlineStore, content: bytes) -> None:

@@ -1,0 +1,145 @@
+"""Redis's client, with a deadline that holds: a socket never waits past the moment at which a call must be done.
+
+The library's own timeout is per wait, so that a server which drips its answer can hold a call for ever; and its own
+retries do not know of the deadline, so they are off.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from tiffin.backends.redis.config import RedisOptions
+
+_LEAST_SECONDS = 0.001
+#: When the call of this thread must be done, by ``time.monotonic``.
+_call = threading.local()
+
+
+def set_deadline(until: float) -> None:
+    """Say when the calls of this thread must be done from here on."""
+    _call.until = until
+
+
+class _TimedSocket:
+    """A socket whose waits end at the deadline of the thread that waits."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """What the library would wait is left aside."""
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Wait for bytes, no longer than is left."""
+        self._socket.settimeout(_left())
+        count: int = self._socket.recv_into(*arguments)
+        return count
+
+    def recv(self, *arguments: Any) -> bytes:
+        """Wait for bytes, no longer than is left."""
+        self._socket.settimeout(_left())
+        data: bytes = self._socket.recv(*arguments)
+        return data
+
+    def sendall(self, *arguments: Any) -> None:
+        """Send, waiting no longer than is left."""
+        self._socket.settimeout(_left())
+        self._socket.sendall(*arguments)
+
+
+def _left() -> float:
+    until: float = _call.until
+    return max(until - time.monotonic(), _LEAST_SECONDS)
+
+
+class TimedConnection(Connection):
+    """A connection that keeps deadlines."""
+
+    def _connect(self) -> Any:
+        self.socket_connect_timeout = self.socket_timeout = _left()
+        return _TimedSocket(super()._connect())
+
+
+class TimedSSLConnection(SSLConnection):
+    """The same by TLS."""
+
+    def _connect(self) -> Any:
+        self.socket_connect_timeout = self.socket_timeout = _left()
+        return _TimedSocket(super()._connect())
+
+
+def connect(options: RedisOptions) -> Any:
+    """A client for threads; nothing is opened yet."""
+    address = options.address
+    shared = _shared(options) | {"retry": Retry(NoBackoff(), 0)}
+    kind = TimedSSLConnection if address.ssl else TimedConnection
+    if options.redis_type == "redis_cluster":
+        nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.nodes]
+        return redis.cluster.RedisCluster(startup_nodes=nodes, connection_class=kind, **_ssl(options), **shared)
+    if options.redis_type == "redis_sentinel":
+        watchers = {"socket_timeout": options.deadline_seconds, "password": address.password or None} | _ssl(options)
+        sentinel = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=watchers, **_ssl(options), **shared)
+        return sentinel.master_for(options.sentinel_master, db=address.db)
+    host, port = address.nodes[0]
+    pool = redis.ConnectionPool(
+        connection_class=kind, host=host, port=port, db=address.db, **_certificates(options), **shared
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+def connect_async(options: RedisOptions) -> Any:
+    """A client for one event loop; nothing is opened yet."""
+    address = options.address
+    shared = _shared(options) | {"retry": AsyncRetry(NoBackoff(), 0)}
+    if options.redis_type == "redis_cluster":
+        nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in address.nodes]
+        return redis.asyncio.cluster.RedisCluster(startup_nodes=nodes, **_ssl(options), **shared)
+    if options.redis_type == "redis_sentinel":
+        watchers = {"socket_timeout": options.deadline_seconds, "password": address.password or None} | _ssl(options)
+        sentinel = redis.asyncio.sentinel.Sentinel(
+            list(address.nodes), sentinel_kwargs=watchers, **_ssl(options), **shared
+        )
+        return sentinel.master_for(options.sentinel_master, db=address.db)
+    host, port = address.nodes[0]
+    return redis.asyncio.Redis(host=host, port=port, db=address.db, **_ssl(options), **shared)
+
+
+def _shared(options: RedisOptions) -> dict[str, Any]:
+    address = options.address
+    return {
+        "username": address.username or None,
+        "password": address.password or None,
+        "max_connections": options.max_connections,
+        "socket_timeout": options.write_deadline_seconds,
+        "socket_connect_timeout": options.deadline_seconds,
+        "protocol": 2,
+    }
+
+
+def _ssl(options: RedisOptions) -> dict[str, Any]:
+    return {"ssl": True, **_certificates(options)} if options.address.ssl else {}
+
+
+def _certificates(options: RedisOptions) -> dict[str, Any]:
+    if not options.address.ssl:
+        return {}
+    return {
+        "ssl_ca_certs": options.ssl_ca_certs or None,
+        "ssl_certfile": options.ssl_certfile or None,
+        "ssl_keyfile": options.ssl_keyfile or None,
+        "ssl_cert_reqs": "required" if options.ssl_verify else "none",
+        "ssl_check_hostname": options.ssl_verify,
+    }

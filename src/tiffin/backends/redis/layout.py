@@ -1,0 +1,111 @@
+"""How rows lie in Redis, and the scripts that run inside it.
+
+A row is a string under ``{entity key}`` and four bytes that number its table: all views of an entity are in one slot of
+a cluster, and keys are short. Since the number has a fixed length no two keys meet, whatever bytes an entity key has.
+Table names and their numbers are in one hash; a number is never given twice. ``EPOCH`` is a mark that changes when a
+table is dropped, and when the database was emptied: a client that sees another mark than it knows asks for the numbers
+again, so that it never takes the rows of one table for another's.
+"""
+
+from __future__ import annotations
+
+TABLES = b"tiffin:{tables}"
+NEXT = b"tiffin:{tables}:next"
+EPOCH = b"tiffin:{tables}:epoch"
+CURSORS = b"tiffin:{tables}:cursors"
+#: Numbers of dropped tables whose rows may still be there.
+GONE = b"tiffin:{tables}:gone"
+
+_NUMBER_BYTES = 4
+_GLOB = frozenset(b"*?[]^-\\")
+
+#: KEYS: rows. ARGV: their contents, then for each the moment in ms at which it leaves, or nothing. Of two contents the
+#: one with the greater bytes stays; Lua's own comparison goes by the locale, so bytes are compared by fours.
+WRITE = """
+local function newer(a, b)
+  local least, i = math.min(#a, #b), 1
+  while i + 3 <= least do
+    local x, y = struct.unpack('>I4', a, i), struct.unpack('>I4', b, i)
+    if x ~= y then return x > y end
+    i = i + 4
+  end
+  while i <= least do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x > y end
+    i = i + 1
+  end
+  return #a > #b
+end
+local count = #KEYS
+local held = redis.call('MGET', unpack(KEYS))
+local sets, size, written = {}, 0, 0
+for i = 1, count do
+  local row = ARGV[i]
+  if not held[i] or newer(row, held[i]) then
+    sets[size + 1], sets[size + 2] = KEYS[i], row
+    size, written = size + 2, written + 1
+  end
+end
+if written > 0 then
+  redis.call('MSET', unpack(sets))
+  if #ARGV > count then
+    local leaves = {}
+    for i = 1, count do leaves[KEYS[i]] = ARGV[count + i] end
+    for i = 1, size, 2 do redis.call('PEXPIREAT', sets[i], leaves[sets[i]]) end
+  end
+end
+return written
+"""
+
+#: KEYS: the hash of tables, the counter, the mark. ARGV: a new mark, names. Numbers are given out where there are none.
+ENSURE = """
+redis.call('SETNX', KEYS[3], table.remove(ARGV, 1))
+local found = {}
+for i, name in ipairs(ARGV) do
+  local number = redis.call('HGET', KEYS[1], name)
+  if not number then
+    number = redis.call('INCR', KEYS[2])
+    redis.call('HSET', KEYS[1], name, number)
+  end
+  found[i] = tonumber(number)
+end
+return found
+"""
+
+#: KEYS: the hash of tables, the mark, the cursors, the numbers that are gone. ARGV: a new mark, names. All numbers that
+#: are gone.
+DROP = """
+local mark = table.remove(ARGV, 1)
+for i, name in ipairs(ARGV) do
+  local number = redis.call('HGET', KEYS[1], name)
+  if number then
+    redis.call('HSET', KEYS[4], number, name)
+    redis.call('HDEL', KEYS[1], name)
+    redis.call('SET', KEYS[2], mark)
+  end
+  redis.call('HDEL', KEYS[3], name)
+end
+local found = {}
+for i, number in ipairs(redis.call('HKEYS', KEYS[4])) do found[i] = tonumber(number) end
+return found
+"""
+
+
+def suffix(number: int) -> bytes:
+    """What ends the keys of a table."""
+    return b"}" + number.to_bytes(_NUMBER_BYTES, "big")
+
+
+def row_key(key: bytes, ending: bytes) -> bytes:
+    """The key of a row; ``ending`` is the table's ``suffix``."""
+    return b"{" + key + ending
+
+
+def entity_key(row_key: bytes) -> bytes:
+    """The entity key of a row's key."""
+    return row_key[1 : -1 - _NUMBER_BYTES]
+
+
+def pattern(number: int) -> bytes:
+    """The pattern of SCAN for the keys of a table; it may let others through."""
+    return b"{*" + b"".join(b"\\" + bytes([b]) if b in _GLOB else bytes([b]) for b in suffix(number))
