@@ -88,7 +88,9 @@ def connect(options: RedisOptions) -> Any:
     kind = TimedSSLConnection if address.ssl else TimedConnection
     if options.redis_type == "redis_cluster":
         nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.nodes]
-        return redis.cluster.RedisCluster(startup_nodes=nodes, connection_class=kind, **_ssl(options), **shared)
+        # It makes its connections itself, so that its deadline holds for each wait and not for a whole answer.
+        shared["socket_timeout"] = options.deadline_seconds
+        return redis.cluster.RedisCluster(startup_nodes=nodes, **_ssl(options), **shared)
     if options.redis_type == "redis_sentinel":
         watchers = {"socket_timeout": options.deadline_seconds, "password": address.password or None} | _ssl(options)
         sentinel = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=watchers, **_ssl(options), **shared)

@@ -41,6 +41,7 @@ _UNAVAILABLE = (
     exceptions.TimeoutError,
     exceptions.BusyLoadingError,
     exceptions.ClusterDownError,
+    exceptions.RedisClusterException,
     exceptions.TryAgainError,
     exceptions.ReadOnlyError,
     OSError,
@@ -115,7 +116,7 @@ class RedisOnlineStore(OnlineStore):
         set_deadline(until)
         try:
             yield
-        except (exceptions.RedisError, OSError) as error:
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             raise self._wrapped(error) from error
 
     def _wrapped(self, error: Exception) -> StoreError:
