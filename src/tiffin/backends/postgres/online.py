@@ -1,0 +1,467 @@
+"""The PostgreSQL online store: a table a view, one prepared statement a request, rows compared by ``ON CONFLICT``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+from tiffin.backends.postgres import wire
+from tiffin.backends.postgres.config import PostgresOptions
+from tiffin.contracts.guard import Guard
+from tiffin.contracts.online import (
+    OnlineCapabilities,
+    OnlineLocation,
+    OnlineStore,
+    ReadRequest,
+    TableInfo,
+    WriteBatch,
+    WriteResult,
+)
+from tiffin.contracts.options import options_from
+from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
+
+T = TypeVar("T")
+
+_TEXT, _BYTEA, _BYTEA_ARRAY, _TEXT_ARRAY = 25, 17, 1001, 1009
+_ROWS_PER_STATEMENT = 5_000
+_TABLES_PER_READ = 50
+#: One process at a time makes tables; the number is tiffin's own.
+_LOCK = 7_438_211_905
+_NO_TABLE = ("42P01", "3F000")
+_UNAVAILABLE = ("08", "40", "53300", "55P03", "57P", "57014")
+_FULL = ("53100", "53200", "54")
+#: What the server says when it will not let this user in, whenever he asks.
+_REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "permission denied", "no password supplied")
+
+
+class PostgresOnlineStore(OnlineStore):
+    """Rows in PostgreSQL.
+
+    A table of the contract is a table called ``tiffin_`` and a number; numbers are given by a sequence, never twice,
+    and kept in this object. A table that is not found by its number is looked up again by its name.
+    """
+
+    capabilities: ClassVar[OnlineCapabilities] = OnlineCapabilities(
+        name="postgres",
+        durable=True,
+        multi_process=True,
+        native_async=True,
+        compared_by="ON CONFLICT DO UPDATE ... WHERE",
+        read_by="one prepared SELECT over all views",
+        max_row_bytes=(1 << 30) - 1,
+        writers=2,
+        link="https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT",
+    )
+
+    def __init__(self, options: PostgresOptions, location: OnlineLocation) -> None:
+        self._options = options
+        self._conninfo = options.conninfo
+        self._subject = f"online store postgres {options.words}"
+        self._guard = Guard(self._subject, options)
+        self._schema = '"' + options.db_schema.replace('"', '""') + '"'
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._idle: list[wire.Link] = []
+        self._slots = threading.BoundedSemaphore(options.max_conn)
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
+        self._names: dict[str, str] = {}
+        self._statements: dict[tuple[str, ...], str] = {}
+
+    @classmethod
+    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
+        """Build the store from the ``online_store`` section.
+
+        Raises:
+            ConfigError: an option is unknown or has a wrong value.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        return cls(options_from(PostgresOptions, "online_store", given), location)
+
+    # --- Connections and errors --------------------------------------------------------------------------------------
+
+    def _call(self, exchange: Callable[[wire.Link], wire.Exchange[T]], until: float) -> T:
+        """Run an exchange on a connection of the pool; one that fails half way is thrown away."""
+        if self._pid != os.getpid():
+            self._start_anew()
+        if not self._slots.acquire(timeout=max(until - time.monotonic(), 0)):
+            raise self._unavailable(f"all {self._options.max_conn} connections are in use", "raise max_conn")
+        link: wire.Link | None = None
+        try:
+            with self._lock:
+                link = self._idle.pop() if self._idle else None
+            if link is None:
+                link = self._open(until)
+            return wire.drive(link.raw, exchange(link), until)
+        except (wire.QueryError, wire.LostError, wire.DeadlineError) as error:
+            raise self._wrapped(error) from error
+        finally:
+            if link is not None and link.is_good:
+                with self._lock:
+                    self._idle.append(link)
+            elif link is not None:
+                link.close()
+            self._slots.release()
+
+    def _open(self, until: float) -> wire.Link:
+        raw, exchange = wire.opening(self._conninfo)
+        try:
+            return wire.drive(raw, exchange, until)
+        except BaseException:
+            raw.finish()
+            raise
+
+    async def _call_async(self, exchange: Callable[[wire.Link], wire.Exchange[T]]) -> T:
+        loop = asyncio.get_running_loop()
+        pool = self._loops.get(loop)
+        if pool is None:
+            pool = self._loops[loop] = _LoopPool(self._options.max_conn)
+        async with pool.slots:
+            link = pool.idle.pop() if pool.idle else None
+            try:
+                if link is None:
+                    raw, opening = wire.opening(self._conninfo)
+                    link = wire.Link(raw)
+                    await wire.drive_async(raw, opening)
+                return await wire.drive_async(link.raw, exchange(link))
+            except (wire.QueryError, wire.LostError) as error:
+                raise self._wrapped(error) from error
+            finally:
+                if link is not None and link.is_good:
+                    pool.idle.append(link)
+                elif link is not None:
+                    link.close()
+
+    def _start_anew(self) -> None:
+        """A forked child leaves the connections to its parent; closing them would end the parent's."""
+        with self._lock:
+            if self._pid != os.getpid():
+                _INHERITED.extend(self._idle)
+                self._pid, self._idle = os.getpid(), []
+                self._slots = threading.BoundedSemaphore(self._options.max_conn)
+
+    def _wrapped(self, error: Exception) -> StoreError:
+        if isinstance(error, wire.DeadlineError):
+            return self._unavailable("no answer in time", "check that it runs and can be reached")
+        text = str(error)
+        if isinstance(error, wire.LostError):
+            if any(words in text for words in _REFUSED):
+                message = f"{self._subject} refuses this user or has no such database"
+                hint = "check user, password, database and sslmode of online_store"
+                return StoreError(message, subject=self._subject, hint=hint)
+            return self._unavailable(text, "check that it runs and can be reached")
+        state = error.state if isinstance(error, wire.QueryError) else ""
+        if state in _NO_TABLE:
+            return _NoTableError(f"{self._subject}: {text}", subject=self._subject, hint="run `tiffin apply`")
+        if state.startswith(_UNAVAILABLE):
+            return self._unavailable(text, "check that it runs and can be reached")
+        if state.startswith(_FULL):
+            hint = "make room; rows written before stay, and running again converges"
+            return StoreFullError(f"{self._subject}: {text}", subject=self._subject, hint=hint)
+        return StoreError(f"{self._subject}: {text} ({state})", subject=self._subject, hint="check the server's log")
+
+    def _unavailable(self, what: str, hint: str) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self._subject}: {what}", subject=self._subject, hint=hint)
+
+    # --- Tables ------------------------------------------------------------------------------------------------------
+
+    def ensure(self, tables: Sequence[str]) -> None:
+        """Create the tables that are not there, one process at a time."""
+
+        def exchange(link: wire.Link) -> wire.Exchange[None]:
+            own = self._schema
+            yield from wire.query(link, f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK})")
+            yield from wire.query(
+                link,
+                f"SET LOCAL client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS {own}; "
+                f"CREATE TABLE IF NOT EXISTS {own}.tiffin_tables "
+                "(name text PRIMARY KEY, number bigint GENERATED ALWAYS AS IDENTITY); "
+                f"CREATE TABLE IF NOT EXISTS {own}.tiffin_cursors (name text PRIMARY KEY, cursor bytea NOT NULL)",
+            )
+            insert = f"INSERT INTO {own}.tiffin_tables (name) SELECT unnest($1::text[])"
+            sql = f"{insert} ON CONFLICT DO NOTHING RETURNING number"
+            made = yield from wire.query(link, sql, [wire.text_array(list(dict.fromkeys(tables)))], [_TEXT_ARRAY])
+            numbers = [int.from_bytes(number, "big") for (number,) in wire.rows(made)]
+            create = "; ".join(
+                f"CREATE TABLE {own}.tiffin_{n} (key bytea PRIMARY KEY, row bytea NOT NULL)" for n in numbers
+            )
+            yield from wire.query(link, f"{create}; COMMIT" if create else "COMMIT")
+
+        self._guard.write(lambda until: self._call(exchange, until))
+
+    def drop(self, tables: Sequence[str]) -> None:
+        """Remove tables with their rows and cursors."""
+
+        def exchange(link: wire.Link) -> wire.Exchange[None]:
+            own, names = self._schema, [wire.text_array(list(tables))]
+            yield from wire.query(link, f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK})")
+            sql = f"DELETE FROM {own}.tiffin_tables WHERE name = ANY($1) RETURNING number"
+            gone = yield from wire.query(link, sql, names, [_TEXT_ARRAY])
+            yield from wire.query(link, f"DELETE FROM {own}.tiffin_cursors WHERE name = ANY($1)", names, [_TEXT_ARRAY])
+            numbers = [int.from_bytes(number, "big") for (number,) in wire.rows(gone)]
+            drop = "; ".join(f"DROP TABLE IF EXISTS {own}.tiffin_{number}" for number in numbers)
+            yield from wire.query(link, f"{drop}; COMMIT" if drop else "COMMIT")
+
+        try:
+            self._guard.write(lambda until: self._call(exchange, until))
+        except _NoTableError:
+            return
+        for table in tables:
+            self._names.pop(table, None)
+
+    def tables(self, prefix: str = "") -> list[TableInfo]:
+        """The tables whose name starts with ``prefix``."""
+
+        def exchange(link: wire.Link) -> wire.Exchange[list[TableInfo]]:
+            listed = yield from wire.query(
+                link,
+                f"SELECT name, number FROM {self._schema}.tiffin_tables WHERE starts_with(name, $1)",
+                [prefix.encode()],
+                [_TEXT],
+            )
+            found = []
+            for name, number in sorted(wire.rows(listed)):
+                table = f"{self._schema}.tiffin_{int.from_bytes(number, 'big')}"
+                sql = (
+                    "SELECT count(*), coalesce(sum(octet_length(key) + octet_length(row)), 0)::bigint, "
+                    f"pg_total_relation_size($1::text::regclass) FROM {table}"
+                )
+                counted = yield from wire.query(link, sql, [table.encode()], [_TEXT])
+                (numbers,) = wire.rows(counted)
+                found.append(TableInfo(name.decode(), *[int.from_bytes(each, "big") for each in numbers]))
+            return found
+
+        try:
+            return self._guard.read(lambda until: self._call(exchange, until))
+        except _NoTableError:
+            return []
+
+    def _missing_names(self, tables: Sequence[str]) -> list[str]:
+        return [table for table in tables if table not in self._names]
+
+    def _look_up(self, link: wire.Link, tables: Sequence[str]) -> wire.Exchange[None]:
+        sql = f"SELECT name, number FROM {self._schema}.tiffin_tables WHERE name = ANY($1)"
+        found = yield from wire.query(link, sql, [wire.text_array(tables)], [_TEXT_ARRAY])
+        known = {name.decode(): int.from_bytes(number, "big") for name, number in wire.rows(found)}
+        for table in tables:
+            if table not in known:
+                self._names.pop(table, None)
+                raise wire.QueryError(f"there is no table {table!r}", _NO_TABLE[0])
+            self._names[table] = f"{self._schema}.tiffin_{known[table]}"
+
+    def _on_tables(self, tables: Sequence[str], work: Callable[[wire.Link], wire.Exchange[T]]) -> _OnTables[T]:
+        """Work on tables whose names are looked up first, where they are not known."""
+
+        def exchange(link: wire.Link) -> wire.Exchange[T]:
+            missing = self._missing_names(tables)
+            if missing:
+                yield from self._look_up(link, missing)
+            return (yield from work(link))
+
+        return exchange
+
+    def _again(self, tables: Sequence[str], call: Callable[[], T]) -> T:
+        """Call, and once more with names that are looked up again when a table was not found by its number."""
+        try:
+            return call()
+        except _NoTableError:
+            for table in tables:
+                self._names.pop(table, None)
+        try:
+            return call()
+        except _NoTableError as error:
+            raise self._no_table(tables, error) from error
+
+    def _no_table(self, tables: Sequence[str], error: StoreError) -> StoreError:
+        missing = next((table for table in tables if repr(table) in error.message), ", ".join(tables))
+        hint = "run `tiffin apply` to create it"
+        return StoreError(f"{self._subject} has no table {missing!r}", subject=self._subject, hint=hint)
+
+    # --- Rows --------------------------------------------------------------------------------------------------------
+
+    def write(self, batch: WriteBatch) -> WriteResult:
+        """Write rows in the order of their keys, so that writers do not wait for each other in a ring."""
+        written = 0
+        for exchange in self._writes(batch):
+            written += self._again(
+                [batch.table],
+                lambda each=exchange: self._guard.write(lambda until: self._call(each, until)),  # type: ignore[misc]
+            )
+        return WriteResult(written, len(batch.rows) - written)
+
+    async def write_async(self, batch: WriteBatch) -> WriteResult:
+        """Like ``write``, without holding up the event loop."""
+        written = 0
+        for exchange in self._writes(batch):
+            written += await self._again_async(
+                [batch.table],
+                lambda each=exchange: self._guard.write_async(lambda until: self._call_async(each)),  # type: ignore[misc]
+            )
+        return WriteResult(written, len(batch.rows) - written)
+
+    def _writes(self, batch: WriteBatch) -> Iterator[Callable[[wire.Link], wire.Exchange[int]]]:
+        """An exchange for each part of a batch; one for an empty batch too, which finds out about its table."""
+        newest = batch.newest()
+        order = sorted(range(len(newest.keys)), key=newest.keys.__getitem__)
+        for start in range(0, max(len(order), 1), _ROWS_PER_STATEMENT):
+            places = order[start : start + _ROWS_PER_STATEMENT]
+            arrays = [
+                wire.bytea_array([newest.keys[place] for place in places]),
+                wire.bytea_array([newest.rows[place] for place in places]),
+            ]
+
+            def work(link: wire.Link, arrays: list[bytes] = arrays) -> wire.Exchange[int]:
+                sql = (
+                    f"INSERT INTO {self._names[batch.table]} AS held SELECT * FROM unnest($1::bytea[], $2::bytea[]) "
+                    "ON CONFLICT (key) DO UPDATE SET row = excluded.row WHERE excluded.row > held.row"
+                )
+                result = yield from wire.prepared(link, sql, arrays, [_BYTEA_ARRAY] * 2)
+                return result.command_tuples or 0
+
+            yield self._on_tables([batch.table], work)
+
+    def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """The rows of many keys of many tables, by one prepared statement where their number allows it."""
+        found: list[list[bytes | None]] = []
+        for start in range(0, len(requests), _TABLES_PER_READ):
+            some = requests[start : start + _TABLES_PER_READ]
+            tables = [request.table for request in some]
+            exchange = self._on_tables(tables, lambda link, some=some: self._read(link, some))  # type: ignore[misc]
+            found += self._again(
+                tables,
+                lambda each=exchange: self._guard.read(lambda until: self._call(each, until)),  # type: ignore[misc]
+            )
+        return found
+
+    async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """Like ``read``, without holding up the event loop."""
+        found: list[list[bytes | None]] = []
+        for start in range(0, len(requests), _TABLES_PER_READ):
+            some = requests[start : start + _TABLES_PER_READ]
+            tables = [request.table for request in some]
+            exchange = self._on_tables(tables, lambda link, some=some: self._read(link, some))  # type: ignore[misc]
+            found += await self._again_async(
+                tables,
+                lambda each=exchange: self._guard.read_async(lambda until: self._call_async(each)),  # type: ignore[misc]
+            )
+        return found
+
+    async def _again_async(self, tables: Sequence[str], call: Callable[[], Any]) -> Any:
+        try:
+            return await call()
+        except _NoTableError:
+            for table in tables:
+                self._names.pop(table, None)
+        try:
+            return await call()
+        except _NoTableError as error:
+            raise self._no_table(tables, error) from error
+
+    def _read(self, link: wire.Link, requests: Sequence[ReadRequest]) -> wire.Exchange[list[list[bytes | None]]]:
+        names = tuple([self._names[request.table] for request in requests])
+        sql = self._statements.get(names)
+        if sql is None:
+            sql = self._statements[names] = " UNION ALL ".join(
+                f"SELECT {'' if len(names) == 1 else f'{n}::int2, '}key, row FROM {name} WHERE key = ANY(${n + 1})"
+                for n, name in enumerate(names)
+            )
+        arrays = [wire.bytea_array(request.keys) for request in requests]
+        result = yield from wire.prepared(link, sql, arrays, [_BYTEA_ARRAY] * len(arrays))
+        get, count = result.get_value, result.ntuples
+        if len(requests) == 1:
+            rows = {get(i, 0): get(i, 1) for i in range(count)}
+            return [list(map(rows.get, requests[0].keys))]
+        found: list[dict[bytes, bytes]] = [{} for _ in requests]
+        for i in range(count):
+            found[int.from_bytes(get(i, 0), "big")][get(i, 1)] = get(i, 2)
+        return [list(map(each.get, request.keys)) for each, request in zip(found, requests, strict=True)]
+
+    def scan(self, table: str, *, page_rows: int = 10_000) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The pairs of a table by rising key."""
+        after: bytes | None = None
+        while True:
+
+            def work(link: wire.Link, after: bytes | None = after) -> wire.Exchange[list[tuple[bytes, ...]]]:
+                sql = f"SELECT key, row FROM {self._names[table]} {{}} ORDER BY key LIMIT {page_rows}"
+                if after is None:
+                    return wire.rows((yield from wire.prepared(link, sql.format(""), [], [])))
+                return wire.rows((yield from wire.prepared(link, sql.format("WHERE key > $1"), [after], [_BYTEA])))
+
+            exchange = self._on_tables([table], work)
+            page = self._again(
+                [table],
+                lambda each=exchange: self._guard.read(lambda until: self._call(each, until)),  # type: ignore[misc]
+            )
+            if not page:
+                return
+            yield page
+            after = page[-1][0]
+
+    def delete(self, table: str, keys: Sequence[bytes]) -> int:
+        """Remove rows outright."""
+
+        def work(link: wire.Link) -> wire.Exchange[int]:
+            sql = f"DELETE FROM {self._names[table]} WHERE key = ANY($1)"
+            result = yield from wire.prepared(link, sql, [wire.bytea_array(keys)], [_BYTEA_ARRAY])
+            return result.command_tuples or 0
+
+        exchange = self._on_tables([table], work)
+        return self._again([table], lambda: self._guard.write(lambda until: self._call(exchange, until)))
+
+    # --- Cursors -----------------------------------------------------------------------------------------------------
+
+    def get_cursor(self, table: str) -> bytes | None:
+        """The cursor kept last."""
+
+        def exchange(link: wire.Link) -> wire.Exchange[bytes | None]:
+            sql = f"SELECT cursor FROM {self._schema}.tiffin_cursors WHERE name = $1"
+            found = wire.rows((yield from wire.query(link, sql, [table.encode()], [_TEXT])))
+            return found[0][0] if found else None
+
+        try:
+            return self._guard.read(lambda until: self._call(exchange, until))
+        except _NoTableError:
+            return None
+
+    def put_cursor(self, table: str, cursor: bytes) -> None:
+        """Keep a cursor."""
+
+        def exchange(link: wire.Link) -> wire.Exchange[None]:
+            sql = (
+                f"INSERT INTO {self._schema}.tiffin_cursors VALUES ($1, $2) "
+                "ON CONFLICT (name) DO UPDATE SET cursor = excluded.cursor"
+            )
+            yield from wire.query(link, sql, [table.encode(), cursor], [_TEXT, _BYTEA])
+
+        self._guard.write(lambda until: self._call(exchange, until))
+
+    def close(self) -> None:
+        """Close all connections that nobody uses just now."""
+        with self._lock:
+            idle, self._idle = (self._idle, []) if self._pid == os.getpid() else ([], self._idle)
+            for pool in list(self._loops.values()):
+                idle += pool.idle
+                pool.idle = []
+        for link in idle:
+            link.close()
+
+
+_OnTables = Callable[[wire.Link], wire.Exchange[T]]
+#: Connections of a parent process, kept from being closed by its child.
+_INHERITED: list[wire.Link] = []
+
+
+class _NoTableError(StoreError):
+    """A table is not found by its number, or its name has none."""
+
+
+class _LoopPool:
+    """The connections of one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self.idle: list[wire.Link] = []
+        self.slots = asyncio.Semaphore(most)
