@@ -60,8 +60,10 @@ class FoundRows:
     @staticmethod
     def _all_current(rows: Sequence[bytes | None], current: bytes, oldest: bytes) -> Sequence[bytes]:
         """The rows themselves when all are values of the current layout and young enough, else none."""
+        if None in rows or (oldest and rows and min(rows) < oldest):  # type: ignore[type-var, operator]
+            return ()
         for row in rows:
-            if row is None or row[_STATE] != current or row < oldest:
+            if row[_STATE] != current:  # type: ignore[index]
                 return ()
         return rows  # type: ignore[return-value]
 

@@ -31,7 +31,7 @@ _LENGTH = struct.Struct(">cI")
 _NUMBER_PART = np.dtype([("tag", "S1"), ("number", ">u8")])
 _LENGTH_PART = np.dtype([("tag", "S1"), ("length", ">u4")])
 _MOST_DIGITS = 19
-#: From so many keys on, numpy is faster than one call a key.
+#: From so many keys on, it pays to check them all at once.
 _MANY = 16
 #: Integer keys and the number that is just too large for each.
 _LIMIT: dict[FeatureType, int] = {Int32: 1 << 31, Int64: 1 << 63}
@@ -156,10 +156,7 @@ def _encode_part(values: list[Any], dtype: FeatureType, name: str) -> list[bytes
     if dtype in _LIMIT:
         limit = _LIMIT[dtype]
         if len(values) >= _MANY and set(map(type, values)) == {int} and -limit <= min(values) and max(values) < limit:
-            block = np.empty(len(values), _NUMBER_PART)
-            block["tag"] = b"i"
-            block["number"] = np.array(values, np.int64).view(np.uint64) ^ np.uint64(_FLIP)
-            return list(cut_evenly(block))
+            return [pack(b"i", value + _FLIP) for value in values]
         encoded = [pack(b"i", v + _FLIP) if type(v) is int and -limit <= v < limit else None for v in values]
         if None not in encoded:
             return encoded

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed; pip install 'tiffin[postgres]' provides it")
+pytest.importorskip("psycopg", reason="psycopg is not installed; pip install 'tiffin[postgres]' provides it")
 
 from servers import Postgres, postgres_server
 from tiffin.backends.postgres.online import PostgresOnlineStore
@@ -128,6 +128,8 @@ def test_hung_server_holds_a_read_no_longer_than_its_deadline(server: Postgres, 
 async def test_async_read_that_hangs_is_cut_off_and_the_next_one_gets_its_own_answer(
     server: Postgres, schema: str
 ) -> None:
+    import psycopg
+
     store = opened(server, db_schema=schema, deadline_seconds=0.3)
     store.ensure([TABLE])
     store.write(WriteBatch(TABLE, [key(1), key(2)], [row(1), row(2)]))

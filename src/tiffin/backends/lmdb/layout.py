@@ -12,8 +12,9 @@ from hashlib import sha256
 NUMBER_BYTES = 4
 NEXT = bytes(NUMBER_BYTES) + b"n"
 _TABLE, _CURSOR = bytes(NUMBER_BYTES) + b"t", bytes(NUMBER_BYTES) + b"c"
-_SHORT, _LONG = b"\x00", b"\x01"
-_MOST_BYTES = 500
+#: What follows the number of a table, where the entity key itself comes next, and the longest such key.
+SHORT, MOST_BYTES = b"\x00", 500
+_LONG = b"\x01"
 _LENGTH_BYTES = 4
 _HEAD_BYTES = NUMBER_BYTES + 1
 
@@ -36,7 +37,7 @@ def table_range() -> bytes:
 
 def row_key(number: bytes, key: bytes) -> bytes:
     """Where a row is kept."""
-    return number + _SHORT + key if len(key) <= _MOST_BYTES else number + _LONG + sha256(key).digest()
+    return number + SHORT + key if len(key) <= MOST_BYTES else number + _LONG + sha256(key).digest()
 
 
 def is_long(place: bytes) -> bool:

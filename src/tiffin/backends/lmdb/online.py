@@ -243,16 +243,15 @@ class LmdbOnlineStore(OnlineStore):
             raise self._wrapped(error, "read") from error
 
     def _read_table(self, transaction: Any, request: ReadRequest) -> list[bytes | None]:
-        number = self._number(transaction, request.table)
-        get, place_of = transaction.get, layout.row_key
-        places = [place_of(number, key) for key in request.keys]
-        found: list[bytes | None] = [get(place) for place in places]
-        if any(map(layout.is_long, places)):
-            return [
-                layout.without_key(value) if value is not None and layout.is_long(place) else value
-                for place, value in zip(places, found, strict=True)
-            ]
-        return found
+        number, get = self._number(transaction, request.table), transaction.get
+        if max(map(len, request.keys), default=0) <= layout.MOST_BYTES:
+            head = number + layout.SHORT
+            return [get(head + key) for key in request.keys]
+        places = [layout.row_key(number, key) for key in request.keys]
+        return [
+            layout.without_key(value) if value is not None and layout.is_long(place) else value
+            for place, value in zip(places, map(get, places), strict=True)
+        ]
 
     async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """Like ``read``: a few microseconds in a memory map, for which a thread would cost more than it saves."""
