@@ -108,7 +108,7 @@ def redis_server(*options: str) -> Iterator[Server]:
     """
     program, port = need("redis-server", "redis-server"), free_port()
     need_module("redis", "redis")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         plain = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", name]
         server = Server([program, *plain, *options], port, Path(name))
         try:
@@ -146,7 +146,7 @@ def postgres_server() -> Iterator[Postgres]:
     need_module("psycopg", "postgres")
     folder, port = folders[-1], free_port()
     user = pwd.getpwnam("postgres").pw_uid if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         home = Path(name)
         if user is not None:
             os.chown(home, user, -1)
@@ -169,7 +169,7 @@ def moto_server() -> Iterator[Server]:
     """AWS's services as moto plays them, by HTTP, in a process of its own."""
     need_module("moto", "dev")
     port = free_port()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         server = Server([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, Path(name))
         try:
             server.start()

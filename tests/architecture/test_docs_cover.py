@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -14,6 +15,10 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from tiffin.backends.duckdb.config import DuckDBOptions
+from tiffin.backends.dynamodb.config import DynamoDBOptions
+from tiffin.backends.lmdb.config import LmdbOptions
+from tiffin.backends.postgres.config import PostgresOptions
+from tiffin.backends.redis.config import RedisOptions
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
 from tiffin.config import MaterializationConfig, RegistryConfig, RepoConfig
@@ -87,8 +92,11 @@ def model_keys(model: Any) -> dict[str, str]:
 
 
 def option_keys(options: Any) -> dict[str, str]:
-    assert not any(field.default is MISSING for field in fields(options))
-    return {field.name: as_written(field.default) for field in fields(options)}
+    defaults = {
+        field.name: field.default_factory() if field.default is MISSING else field.default  # type: ignore[misc]
+        for field in fields(options)
+    }
+    return {name: as_written(default) for name, default in defaults.items()}
 
 
 def as_written(default: Any) -> str:
@@ -103,6 +111,10 @@ def as_written(default: Any) -> str:
         ("registry", model_keys(RegistryConfig)),
         ("materialization", model_keys(MaterializationConfig)),
         ("sqlite", option_keys(SqliteOptions)),
+        ("redis", option_keys(RedisOptions)),
+        ("postgres", option_keys(PostgresOptions)),
+        ("lmdb", option_keys(LmdbOptions)),
+        ("dynamodb", option_keys(DynamoDBOptions)),
         ("duckdb", option_keys(DuckDBOptions)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -112,3 +124,9 @@ def test_every_key_of_the_configuration_is_documented_with_its_default(heading: 
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines() if line.startswith("| `")]
     assert {key.strip("`"): default for key, default, _ in rows} == keys
     assert all(len(meaning) > 5 for _, _, meaning in rows)
+
+
+def test_table_of_online_stores_is_what_the_stores_say() -> None:
+    tool = runpy.run_path(str(DOCS.parent / "tools" / "online_stores.py"))
+    written = (DOCS / "online-stores.md").read_text(encoding="utf-8")
+    assert written == tool["page"](), "run: python tools/online_stores.py"

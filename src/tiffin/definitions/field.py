@@ -52,7 +52,7 @@ class Field(Definition):
     def to_spec(self) -> dict[str, Any]:
         """JSON-ready data."""
         spec = self._common_spec() | {"dtype": repr(self.dtype)}
-        del spec["location"]
+        spec.pop("location", None)
         if self.default_value is not None:
             spec["default_value"] = self.default_value
         if self.vector_index or self.vector_length or self.vector_search_metric:

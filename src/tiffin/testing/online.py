@@ -31,8 +31,6 @@ from tiffin.errors import StoreError
 from tiffin.online.rows import tombstone
 
 TABLE = "suite.driver_stats.1"
-_PROCESSES = 8
-_THREADS = 6
 
 
 def row(stamp: int, content: bytes = b"") -> bytes:
@@ -49,6 +47,10 @@ class OnlineStoreSuite:
     """What every online store keeps, by rule number."""
 
     backend: ClassVar[type[OnlineStore]]
+    #: How many processes write at once, and as many threads.
+    writers: ClassVar[int] = 8
+    #: The most keys that one read asks for.
+    most_keys: ClassVar[int] = 5000
 
     def options(self, tmp_path: Path) -> Mapping[str, object]:
         """The store's options, for a store of its own that is empty."""
@@ -164,7 +166,7 @@ class OnlineStoreSuite:
                 failures.append(error)
                 raise
 
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(_THREADS)]
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(self.writers)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -177,12 +179,12 @@ class OnlineStoreSuite:
             pytest.skip("this store belongs to one process")
         where = (self.backend, dict(self.options(tmp_path)), str(tmp_path))
         spawn = multiprocessing.get_context("spawn")
-        processes = [spawn.Process(target=_write_history, args=(*where, seed)) for seed in range(_PROCESSES)]
+        processes = [spawn.Process(target=_write_history, args=(*where, seed)) for seed in range(self.writers)]
         for process in processes:
             process.start()
         for process in processes:
             process.join()
-        assert [process.exitcode for process in processes] == [0] * _PROCESSES
+        assert [process.exitcode for process in processes] == [0] * self.writers
         store = self.open(tmp_path)
         assert dict(store.scan_all(TABLE)) == newest(history(7))
         store.close()
@@ -249,6 +251,7 @@ class OnlineStoreSuite:
 
     @pytest.mark.parametrize("count", [1, 2, 16, 17, 511, 512, 513, 5000])
     def test_read_of_many_keys(self, store: OnlineStore, count: int) -> None:
+        count = min(count, self.most_keys)
         store.write(WriteBatch(TABLE, [key(n) for n in range(0, count, 2)], [row(n) for n in range(0, count, 2)]))
         wanted = [key(n) for n in range(count)]
         expected = [row(n) if n % 2 == 0 else None for n in range(count)]
@@ -272,7 +275,8 @@ class OnlineStoreSuite:
 
     @pytest.mark.parametrize("content", [b"\x00", b"a\x00b", b"\xff" * 300, bytes(range(256))])
     def test_any_bytes_are_kept(self, store: OnlineStore, content: bytes) -> None:
-        large = row(1, content * 2000)
+        most = self.backend.capabilities.max_row_bytes
+        large = row(1, content * (2000 if most is None else min(2000, most // len(content) - 1)))
         store.write(WriteBatch(TABLE, [content, content + b"\x00"], [large, row(2, content)]))
         assert store.read([ReadRequest(TABLE, [content, content + b"\x00"])]) == [[large, row(2, content)]]
 

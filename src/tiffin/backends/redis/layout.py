@@ -19,8 +19,9 @@ GONE = b"tiffin:{tables}:gone"
 _NUMBER_BYTES = 4
 _GLOB = frozenset(b"*?[]^-\\")
 
-#: KEYS: rows. ARGV: their contents, then for each the moment in ms at which it leaves, or nothing. Of two contents the
-#: one with the greater bytes stays; Lua's own comparison goes by the locale, so bytes are compared by fours.
+#: KEYS: rows. ARGV: their contents, then for each the moment in ms at which it leaves (negative: from now), or nothing.
+#: Of two contents the one with the greater bytes stays; Lua's own comparison goes by the locale, so bytes are compared
+#: by fours.
 WRITE = """
 local function newer(a, b)
   local least, i = math.min(#a, #b), 1
@@ -51,7 +52,10 @@ if written > 0 then
   if #ARGV > count then
     local leaves = {}
     for i = 1, count do leaves[KEYS[i]] = ARGV[count + i] end
-    for i = 1, size, 2 do redis.call('PEXPIREAT', sets[i], leaves[sets[i]]) end
+    for i = 1, size, 2 do
+      local at = tonumber(leaves[sets[i]])
+      if at < 0 then redis.call('PEXPIRE', sets[i], -at) else redis.call('PEXPIREAT', sets[i], at) end
+    end
   end
 end
 return written

@@ -328,10 +328,10 @@ class RedisOnlineStore(OnlineStore):
             yield keys, rows, self._leaving(rows, batch.ttl_us)
 
     def _leaving(self, rows: Sequence[bytes], ttl_us: int | None) -> list[int]:
-        """When rows leave Redis, in ms; nothing where they stay."""
+        """When rows leave Redis, in ms since 1970, negative for ms from now; nothing where they stay."""
         options = self._options
         if options.key_ttl_seconds:
-            return [int((time.time() + options.key_ttl_seconds) * 1000)] * len(rows)
+            return [-1000 * options.key_ttl_seconds] * len(rows)
         if ttl_us is None or options.expiry_margin_seconds < 0:
             return []
         after_ms = int(ttl_us / 1000 + options.expiry_margin_seconds * 1000)

@@ -1,0 +1,1 @@
+"""DynamoDB as online store: a table a view, read by ``BatchGetItem``, compared by a ``ConditionExpression``."""

@@ -1,0 +1,439 @@
+"""The DynamoDB online store: asynchronous calls, many at once; rows compared by a ``ConditionExpression``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore import exceptions
+
+from tiffin.backends.dynamodb import layout
+from tiffin.backends.dynamodb.config import DynamoDBOptions
+from tiffin.backends.dynamodb.loops import Loops
+from tiffin.contracts.guard import Guard
+from tiffin.contracts.online import (
+    OnlineCapabilities,
+    OnlineLocation,
+    OnlineStore,
+    ReadRequest,
+    TableInfo,
+    WriteBatch,
+    WriteResult,
+)
+from tiffin.contracts.options import options_from
+from tiffin.errors import StoreError, StoreUnavailableError
+
+T = TypeVar("T")
+
+#: Amazon's limits: keys of one BatchGetItem, and bytes of one item.
+_KEYS_PER_CALL = 100
+_ITEM_BYTES = 400 * 1024
+_ROW_BYTES = _ITEM_BYTES - 4096
+_FLIP = 1 << 63
+_POLL_SECONDS = 0.05
+_PARTS_AT_ONCE = 4
+_BUSY = (
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "InternalServerError",
+    "ServiceUnavailable",
+    "TransactionConflictException",
+    "LimitExceededException",
+)
+_REFUSED = ("AccessDenied", "UnrecognizedClient", "InvalidSignature", "ExpiredToken", "MissingAuthentication")
+_STALE, _NO_TABLE, _IN_USE = "ConditionalCheckFailedException", "ResourceNotFoundException", "ResourceInUseException"
+
+
+class DynamoDBOnlineStore(OnlineStore):
+    """Rows in DynamoDB.
+
+    A table of the contract is a table of DynamoDB with the attributes ``k`` (the key) and ``r`` (the row), which
+    DynamoDB compares as unsigned bytes. Names of tables and cursors are kept in a table of the store's own.
+    """
+
+    capabilities: ClassVar[OnlineCapabilities] = OnlineCapabilities(
+        name="dynamodb",
+        durable=True,
+        multi_process=True,
+        native_async=True,
+        compared_by="a ConditionExpression",
+        read_by="BatchGetItem over all views, 100 keys a call, calls at once",
+        expires=True,
+        max_row_bytes=_ROW_BYTES,
+        writers=_PARTS_AT_ONCE,
+        link="https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html",
+    )
+
+    def __init__(self, options: DynamoDBOptions, location: OnlineLocation) -> None:
+        self._options = options
+        self._project = location.project
+        where = options.endpoint_url or options.region or "the default region"
+        self._subject = f"online store dynamodb {where}"
+        self._guard = Guard(self._subject, options)
+        self._loops = Loops(self._open)
+        self._meta = layout.meta_name(options.table_name_template, location.project)
+
+    @classmethod
+    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
+        """Build the store from the ``online_store`` section.
+
+        Raises:
+            ConfigError: an option is unknown or has a wrong value.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        return cls(options_from(DynamoDBOptions, "online_store", given), location)
+
+    # --- Clients and errors ------------------------------------------------------------------------------------------
+
+    def _open(self) -> Any:
+        options = self._options
+        config = AioConfig(
+            retries={"total_max_attempts": 1},
+            connect_timeout=options.deadline_seconds,
+            read_timeout=options.write_deadline_seconds,
+            max_pool_connections=options.max_pool_connections,
+        )
+        return get_session().create_client(
+            "dynamodb",
+            region_name=options.region or None,
+            endpoint_url=options.endpoint_url or None,
+            config=config,
+        )
+
+    async def _call(self, name: str, **arguments: Any) -> Any:
+        """One call; Amazon's errors are wrapped here."""
+        try:
+            return await getattr(await self._loops.client(), name)(**arguments)
+        except exceptions.ClientError as error:
+            raise self._wrapped(error) from error
+        except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.NoRegionError) as error:
+            hint = "set region, and credentials as for AWS's own tools (AWS_ACCESS_KEY_ID, a profile, a role)"
+            raise StoreError(f"{self._subject}: {error}", subject=self._subject, hint=hint) from error
+        except (exceptions.HTTPClientError, exceptions.ConnectionError, OSError) as error:
+            raise self._unavailable(str(error)) from error
+        except exceptions.BotoCoreError as error:
+            raise StoreError(f"{self._subject}: {error}", subject=self._subject, hint="check online_store") from error
+
+    def _wrapped(self, error: exceptions.ClientError) -> StoreError:
+        found = error.response.get("Error", {})
+        code, text = found.get("Code", ""), found.get("Message", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code == _STALE:
+            return _StaleError(text)
+        if code == _NO_TABLE:
+            return _NoTableError(text)
+        if code == _IN_USE:
+            return _InUseError(text)
+        if code in _BUSY or status >= 500:
+            return self._unavailable(f"{code}: {text}")
+        if code.startswith(_REFUSED):
+            hint = "check the credentials and what they may do"
+            return StoreError(f"{self._subject} refuses: {code}", subject=self._subject, hint=hint)
+        return StoreError(f"{self._subject}: {code}: {text}", subject=self._subject, hint="check online_store")
+
+    def _unavailable(self, what: str) -> StoreUnavailableError:
+        hint = "check that it can be reached, and its capacity"
+        return StoreUnavailableError(f"{self._subject}: {what}", subject=self._subject, hint=hint)
+
+    def _no_table(self, table: str) -> StoreError:
+        hint = "run `tiffin apply` to create it"
+        return StoreError(f"{self._subject} has no table {table!r}", subject=self._subject, hint=hint)
+
+    def _name(self, table: str) -> str:
+        return layout.table_name(self._options.table_name_template, self._project, table)
+
+    def _read(self, call: Callable[[], Awaitable[T]]) -> T:
+        return self._loops.wait(self._guarded(self._guard.read_async, call))
+
+    def _write(self, call: Callable[[], Awaitable[T]]) -> T:
+        return self._loops.wait(self._guarded(self._guard.write_async, call))
+
+    async def _guarded(self, guard: Callable[[Any], Awaitable[Any]], call: Callable[[], Awaitable[T]]) -> T:
+        """Run a call within its deadline. A client is opened before: it takes the library a third of a second, once."""
+        await self._opened()
+        found: T = await guard(lambda until: call())
+        return found
+
+    async def _opened(self) -> None:
+        try:
+            await self._loops.client()
+        except exceptions.BotoCoreError as error:
+            hint = "set region, or what AWS's tools read it from"
+            raise StoreError(f"{self._subject}: {error}", subject=self._subject, hint=hint) from error
+
+    # --- Tables ------------------------------------------------------------------------------------------------------
+
+    def ensure(self, tables: Sequence[str]) -> None:
+        """Create the tables that are not there, and wait until they can be used."""
+        self._write(lambda: self._create(self._meta))
+        for table in tables:
+            self._write(lambda table=table: self._ensure(table))  # type: ignore[misc]
+
+    async def _ensure(self, table: str) -> None:
+        await self._create(self._name(table))
+        await self._call("put_item", TableName=self._meta, Item={"k": {"B": b"t" + table.encode()}})
+
+    async def _create(self, name: str) -> None:
+        tags = [{"Key": key, "Value": value} for key, value in self._options.tags.items()]
+        with contextlib.suppress(_InUseError):
+            await self._call(
+                "create_table",
+                TableName=name,
+                KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "B"}],
+                BillingMode="PAY_PER_REQUEST",
+                **({"Tags": tags} if tags else {}),
+            )
+        while (await self._call("describe_table", TableName=name))["Table"]["TableStatus"] == "CREATING":
+            await asyncio.sleep(_POLL_SECONDS)
+        if self._options.expiry_margin_seconds >= 0 and name != self._meta:
+            found = await self._call("describe_time_to_live", TableName=name)
+            if found["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
+                setting = {"Enabled": True, "AttributeName": "x"}
+                await self._call("update_time_to_live", TableName=name, TimeToLiveSpecification=setting)
+
+    def drop(self, tables: Sequence[str]) -> None:
+        """Remove tables with their rows and cursors."""
+        for table in tables:
+            self._write(lambda table=table: self._drop(table))  # type: ignore[misc]
+
+    async def _drop(self, table: str) -> None:
+        try:
+            await self._call("delete_table", TableName=self._name(table))
+            while True:
+                await self._call("describe_table", TableName=self._name(table))
+                await asyncio.sleep(_POLL_SECONDS)
+        except _NoTableError:
+            pass
+        for mark in (b"t", b"c"):
+            try:
+                await self._call("delete_item", TableName=self._meta, Key={"k": {"B": mark + table.encode()}})
+            except _NoTableError:
+                return
+
+    def tables(self, prefix: str = "") -> list[TableInfo]:
+        """The tables whose name starts with ``prefix``; their rows are counted by reading them."""
+        return self._write(lambda: self._tables(prefix))
+
+    async def _tables(self, prefix: str) -> list[TableInfo]:
+        names = []
+        try:
+            async for page in self._pages(self._meta):
+                marks = (bytes(item["k"]["B"]) for item in page["Items"])
+                names += [mark[1:].decode() for mark in marks if mark[:1] == b"t"]
+        except _NoTableError:
+            return []
+        found = []
+        for table in sorted(name for name in names if name.startswith(prefix)):
+            rows = 0
+            async for page in self._pages(self._name(table), Select="COUNT"):
+                rows += page["Count"]
+            found.append(TableInfo(table, rows))
+        return found
+
+    async def _pages(self, name: str, **arguments: Any) -> AsyncIterator[Any]:
+        start: dict[str, Any] = {}
+        while True:
+            page = await self._call("scan", TableName=name, ConsistentRead=True, **arguments, **start)
+            yield page
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    # --- Rows --------------------------------------------------------------------------------------------------------
+
+    def write(self, batch: WriteBatch) -> WriteResult:
+        """Write rows one by one, many at once; each is compared by DynamoDB."""
+        return self._loops.wait(self.write_async(batch))
+
+    async def write_async(self, batch: WriteBatch) -> WriteResult:
+        """Like ``write``, without holding up the event loop."""
+        newest = batch.newest()
+        size = max(map(len, newest.rows), default=0)
+        if size > _ROW_BYTES:
+            raise StoreError(
+                f"a row for table {batch.table!r} has {size:,} bytes, and DynamoDB takes {_ROW_BYTES:,}",
+                subject=self._subject,
+                hint="leave out or shorten the largest features, or use another online store",
+            )
+        if not newest.keys:
+            await self._guarded(self._guard.read_async, lambda: self._check(batch.table))
+            return WriteResult(0, 0)
+        await self._opened()
+        slots = asyncio.Semaphore(self._options.max_pool_connections)
+        puts = [
+            self._put(slots, batch.table, *pair, batch.ttl_us) for pair in zip(newest.keys, newest.rows, strict=True)
+        ]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._kept(put)) for put in puts]
+        results = [task.result() for task in tasks]
+        for result in results:
+            if isinstance(result, StoreError):
+                raise result
+        written = sum(result is True for result in results)
+        return WriteResult(written, len(batch.rows) - written)
+
+    @staticmethod
+    async def _kept(put: Awaitable[bool]) -> bool | StoreError:
+        """The result, or the error as one: the other rows of a batch are written all the same."""
+        try:
+            return await put
+        except StoreError as error:
+            return error
+
+    async def _check(self, table: str) -> None:
+        try:
+            await self._call("describe_table", TableName=self._name(table))
+        except _NoTableError as error:
+            raise self._no_table(table) from error
+
+    async def _put(self, slots: asyncio.Semaphore, table: str, key: bytes, row: bytes, ttl_us: int | None) -> bool:
+        """Write one row; whether it was newer."""
+        place = layout.row_key(key)
+        item: dict[str, Any] = {"k": {"B": place}, "r": {"B": row}}
+        if layout.is_digest(place):
+            item["f"] = {"B": key}
+        if ttl_us is not None and self._options.expiry_margin_seconds >= 0:
+            event_us = int.from_bytes(row[:8], "big") - _FLIP
+            leaves = (event_us + ttl_us) // 1_000_000 + int(self._options.expiry_margin_seconds)
+            item["x"] = {"N": str(max(leaves, 0))}
+
+        async def call(until: float) -> bool:
+            try:
+                await self._call(
+                    "put_item",
+                    TableName=self._name(table),
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(k) OR r < :r",
+                    ExpressionAttributeValues={":r": {"B": row}},
+                )
+            except _StaleError:
+                return False
+            except _NoTableError as error:
+                raise self._no_table(table) from error
+            return True
+
+        async with slots:
+            return await self._guard.write_async(call)
+
+    def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """The rows of many keys of many tables, by as few calls as Amazon allows, at once."""
+        return self._loops.wait(self.read_async(requests))
+
+    async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """Like ``read``, without holding up the event loop."""
+        return await self._guarded(self._guard.read_async, lambda: self._read_all(requests))
+
+    async def _read_all(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        places = [[layout.row_key(key) for key in request.keys] for request in requests]
+        names = [self._name(request.table) for request in requests]
+        wanted = list(dict.fromkeys((name, place) for name, part in zip(names, places, strict=True) for place in part))
+        found: dict[tuple[str, bytes], bytes] = {}
+        parts = [wanted[start : start + _KEYS_PER_CALL] for start in range(0, len(wanted), _KEYS_PER_CALL)]
+        try:
+            await asyncio.gather(*[self._get(part, found) for part in parts])
+        except _NoTableError:
+            for request in requests:
+                await self._check(request.table)
+            raise
+        return [[found.get((name, place)) for place in part] for name, part in zip(names, places, strict=True)]
+
+    async def _get(self, wanted: Sequence[tuple[str, bytes]], found: dict[tuple[str, bytes], bytes]) -> None:
+        """One BatchGetItem, and again for what Amazon leaves open."""
+        asked: dict[str, Any] = {}
+        for name, place in wanted:
+            table = asked.setdefault(
+                name,
+                {
+                    "Keys": [],
+                    "ConsistentRead": self._options.consistent_reads,
+                    "ProjectionExpression": "k, r",
+                },
+            )
+            table["Keys"].append({"k": {"B": place}})
+        while asked:
+            answer = await self._call("batch_get_item", RequestItems=asked)
+            for name, items in answer["Responses"].items():
+                found.update({(name, bytes(item["k"]["B"])): bytes(item["r"]["B"]) for item in items})
+            asked = answer.get("UnprocessedKeys") or {}
+            if asked:
+                await asyncio.sleep(_POLL_SECONDS)
+
+    def scan(self, table: str, *, page_rows: int = 10_000) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The pairs of a table in DynamoDB's own order."""
+        start: dict[str, Any] = {}
+        while True:
+            page = self._write(lambda start=start: self._scan_page(table, page_rows, start))  # type: ignore[misc]
+            pairs = [(_key(item), bytes(item["r"]["B"])) for item in page["Items"]]
+            if pairs:
+                yield pairs
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    async def _scan_page(self, table: str, rows: int, start: Mapping[str, Any]) -> Any:
+        try:
+            return await self._call("scan", TableName=self._name(table), Limit=rows, ConsistentRead=True, **start)
+        except _NoTableError as error:
+            raise self._no_table(table) from error
+
+    def delete(self, table: str, keys: Sequence[bytes]) -> int:
+        """Remove rows outright."""
+        return sum(self._write(lambda key=key: self._delete(table, key)) for key in keys)  # type: ignore[misc]
+
+    async def _delete(self, table: str, key: bytes) -> int:
+        try:
+            place = {"k": {"B": layout.row_key(key)}}
+            gone = await self._call("delete_item", TableName=self._name(table), Key=place, ReturnValues="ALL_OLD")
+        except _NoTableError as error:
+            raise self._no_table(table) from error
+        return int("Attributes" in gone)
+
+    # --- Cursors -----------------------------------------------------------------------------------------------------
+
+    def get_cursor(self, table: str) -> bytes | None:
+        """The cursor kept last."""
+        return self._read(lambda: self._get_cursor(table))
+
+    async def _get_cursor(self, table: str) -> bytes | None:
+        place = {"k": {"B": b"c" + table.encode()}}
+        try:
+            found = await self._call("get_item", TableName=self._meta, Key=place, ConsistentRead=True)
+        except _NoTableError:
+            return None
+        return bytes(found["Item"]["r"]["B"]) if "Item" in found else None
+
+    def put_cursor(self, table: str, cursor: bytes) -> None:
+        """Keep a cursor."""
+        item = {"k": {"B": b"c" + table.encode()}, "r": {"B": cursor}}
+        self._write(lambda: self._call("put_item", TableName=self._meta, Item=item))
+
+    def close(self) -> None:
+        """Close the connections of calls that wait in threads."""
+        self._loops.close()
+
+    async def close_async(self) -> None:
+        """Close the connections of this event loop."""
+        await self._loops.close_client()
+
+
+def _key(item: Mapping[str, Any]) -> bytes:
+    place = bytes(item["k"]["B"])
+    return bytes(item["f"]["B"]) if layout.is_digest(place) else place[1:]
+
+
+class _StaleError(StoreError):
+    """A row is not newer than what is there."""
+
+
+class _NoTableError(StoreError):
+    """A table is not there."""
+
+
+class _InUseError(StoreError):
+    """A table is there already."""
