@@ -21,16 +21,8 @@ def capabilities() -> list[Any]:
 
 def render() -> str:
     """The table."""
-    heads = (
-        "type",
-        "read by",
-        "rows compared by",
-        "durable",
-        "several processes",
-        "native async",
-        "expiry",
-        "largest row",
-    )
+    flags_of = "durable", "several processes", "native async", "expiry"
+    heads = "type", "read by", "rows compared by", *flags_of, "largest row"
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for each in capabilities():
         largest = "memory" if each.max_row_bytes is None else f"{each.max_row_bytes:,} bytes"

@@ -43,8 +43,8 @@ def write_suite(quick: bool) -> Suite:
         "loads",
         "Materialize into Redis, LMDB and PostgreSQL",
         "Source rows per second, ten features a row, from a parquet file into an empty store; tiffin compares every"
-        " row with what is there, inside the store. The raw limit writes blobs that were packed beforehand, in the order"
-        " of their keys, and compares nothing: MSET, `putmulti` in one transaction, binary COPY. Afterwards a"
+        " row with what is there, inside the store. The raw limit writes blobs that were packed beforehand, in the"
+        " order of their keys, and compares nothing: MSET, `putmulti` in one transaction, binary COPY. Afterwards a"
         " thousand keys are read back and compared.",
         tuple(_write(kind, facts, quick) for kind in _NAMES),
         unit="rows/s",

@@ -51,6 +51,8 @@ class OnlineStoreSuite:
     writers: ClassVar[int] = 8
     #: The most keys that one read asks for.
     most_keys: ClassVar[int] = 5000
+    #: About the largest row that is tried.
+    most_row_bytes: ClassVar[int] = 600_000
 
     def options(self, tmp_path: Path) -> Mapping[str, object]:
         """The store's options, for a store of its own that is empty."""
@@ -275,8 +277,7 @@ class OnlineStoreSuite:
 
     @pytest.mark.parametrize("content", [b"\x00", b"a\x00b", b"\xff" * 300, bytes(range(256))])
     def test_any_bytes_are_kept(self, store: OnlineStore, content: bytes) -> None:
-        most = self.backend.capabilities.max_row_bytes
-        large = row(1, content * (2000 if most is None else min(2000, most // len(content) - 1)))
+        large = row(1, content * min(2000, self.most_row_bytes // len(content)))
         store.write(WriteBatch(TABLE, [content, content + b"\x00"], [large, row(2, content)]))
         assert store.read([ReadRequest(TABLE, [content, content + b"\x00"])]) == [[large, row(2, content)]]
 

@@ -49,11 +49,15 @@ def where(server: Server) -> dict[str, object]:
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 class TestDynamoDB(OnlineStoreSuite):
-    """moto answers some hundred calls a second, so that fewer writers and keys are tried here."""
+    """moto answers some hundred calls a second, so that fewer writers and keys are tried here.
+
+    It also takes an item's size to be that of its Base64, so that rows are smaller than DynamoDB would take them.
+    """
 
     backend = DynamoDBOnlineStore
     writers = 3
     most_keys = 600
+    most_row_bytes = 290_000
 
     @pytest.fixture(autouse=True)
     def _emptied(self, where: dict[str, object]) -> None:
