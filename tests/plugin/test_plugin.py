@@ -34,6 +34,8 @@ with FeatureStore(repo_path=".") as store:
 class TestLedger(OnlineStoreSuite):
     backend = LedgerOnlineStore
     writers = 3
+    raced_rows = 300
+    deep_raced_rows = 1_000
 
     def options(self, tmp_path: Path) -> Mapping[str, object]:
         return {"path": str(tmp_path / "online.ledger")}

@@ -29,6 +29,7 @@ import pytest
 from tiffin.contracts.online import OnlineLocation, OnlineStore, ReadRequest, WriteBatch
 from tiffin.errors import StoreError
 from tiffin.online.rows import tombstone
+from tiffin.testing.races import OnlineStoreRaces
 
 TABLE = "suite.driver_stats.1"
 
@@ -43,7 +44,7 @@ def key(number: int) -> bytes:
     return b"k%06d" % number
 
 
-class OnlineStoreSuite:
+class OnlineStoreSuite(OnlineStoreRaces):
     """What every online store keeps, by rule number."""
 
     backend: ClassVar[type[OnlineStore]]

@@ -57,6 +57,8 @@ class TestDynamoDB(OnlineStoreSuite):
     backend = DynamoDBOnlineStore
     writers = 3
     most_keys = 600
+    raced_rows = 500
+    deep_raced_rows = 10_000
     most_row_bytes = 290_000
 
     @pytest.fixture(autouse=True)

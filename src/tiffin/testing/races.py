@@ -1,0 +1,191 @@
+"""Races of writers against an online store: a part of the conformance suite (``tiffin.testing.online``).
+
+Each row carries its key, its stamp and a checksum of itself, so that a reader can tell a torn row, a row of another key
+and a step back in time by looking at what it got, without knowing what the writers have done so far.
+"""
+
+# ruff: noqa: D102 - the name of a test says what it says
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import zlib
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier, Event
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tiffin.contracts.online import OnlineLocation, OnlineStore, ReadRequest, WriteBatch
+
+TABLE = "suite.races.1"
+_KEYS = 50
+_ROWS_PER_BATCH = 100
+_SECONDS = 1_000
+
+
+class OnlineStoreRaces:
+    """What stays true while many processes write the same keys at once."""
+
+    backend: ClassVar[type[OnlineStore]]
+    writers: ClassVar[int]
+    #: Rows that each writer writes, in ``make test`` and in the deep run.
+    raced_rows: ClassVar[int] = 2_000
+    deep_raced_rows: ClassVar[int] = 125_000
+
+    def options(self, tmp_path: Path) -> Mapping[str, object]:
+        raise NotImplementedError
+
+    def test_raced_writers_never_put_old_over_new_nor_tear_a_row(self, tmp_path: Path) -> None:
+        self._race(tmp_path, self.raced_rows)
+
+    @pytest.mark.deep
+    def test_a_million_raced_writes_never_put_old_over_new_nor_tear_a_row(self, tmp_path: Path) -> None:
+        self._race(tmp_path, self.deep_raced_rows)
+
+    def test_writer_that_was_stopped_puts_nothing_old_over_new_when_it_goes_on(self, tmp_path: Path) -> None:
+        self._need_processes()
+        store = self._store(tmp_path)
+        spawn = multiprocessing.get_context("spawn")
+        ours, theirs = spawn.Pipe()
+        writer = spawn.Process(target=_write_on_command, args=(*self._where(tmp_path), theirs))
+        writer.start()
+        ours.send(1)
+        assert ours.recv() == "written"
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGSTOP)
+        keys = [_key(number) for number in range(_KEYS)]
+        store.write(WriteBatch(TABLE, keys, [race_row(number, 1_000) for number in range(_KEYS)]))
+        ours.send(2)
+        os.kill(writer.pid, signal.SIGCONT)
+        assert ours.recv() == "written"
+        ours.send(None)
+        writer.join()
+        assert writer.exitcode == 0
+        assert store.read([ReadRequest(TABLE, keys)]) == [[race_row(number, 1_000) for number in range(_KEYS)]]
+        store.close()
+
+    def _race(self, tmp_path: Path, rows: int) -> None:
+        self._need_processes()
+        store = self._store(tmp_path)
+        spawn = multiprocessing.get_context("spawn")
+        barrier, done = spawn.Barrier(self.writers + 1), spawn.Event()
+        ours, theirs = spawn.Pipe()
+        where = self._where(tmp_path)
+        watcher = spawn.Process(target=_watch, args=(*where, barrier, done, theirs))
+        writers = [
+            spawn.Process(target=_write_race, args=(*where, barrier, rows, seed)) for seed in range(self.writers)
+        ]
+        for process in [watcher, *writers]:
+            process.start()
+        for writer in writers:
+            writer.join(_SECONDS)
+        done.set()
+        # The watcher may have ended without a word; then there is nothing to receive.
+        looked, wrong = ours.recv() if ours.poll(60) else (0, ["the watcher died"])
+        watcher.join()
+        assert [process.exitcode for process in [watcher, *writers]] == [0] * (self.writers + 1)
+        assert not wrong
+        assert looked > 0
+        newest = {_key(number): race_row(number, max(_stamps(rows))) for number in range(_KEYS)}
+        assert dict(store.scan_all(TABLE)) == newest
+        store.close()
+
+    def _need_processes(self) -> None:
+        if not self.backend.capabilities.multi_process:
+            pytest.skip("this store belongs to one process")
+
+    def _store(self, tmp_path: Path) -> OnlineStore:
+        store = _open(*self._where(tmp_path))
+        store.ensure([TABLE])
+        return store
+
+    def _where(self, tmp_path: Path) -> tuple[type[OnlineStore], dict[str, object], str]:
+        return self.backend, dict(self.options(tmp_path)), str(tmp_path)
+
+
+def race_row(number: int, stamp: int) -> bytes:
+    """A row that says of itself whether it is whole: stamp, key, a body of a size of its own, checksum."""
+    body = stamp.to_bytes(8, "big") + number.to_bytes(4, "big") + bytes([stamp % 251]) * (20 + stamp % 97)
+    return body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def fault_of(number: int, row: bytes, seen: int) -> str:
+    """What is wrong with a row that was read for a key, after one with the stamp ``seen``; nothing when it is right."""
+    if zlib.crc32(row[:-4]).to_bytes(4, "big") != row[-4:]:
+        return f"key {number}: a torn row"
+    if int.from_bytes(row[8:12], "big") != number:
+        return f"key {number}: the row of key {int.from_bytes(row[8:12], 'big')}"
+    stamp = int.from_bytes(row[:8], "big")
+    return f"key {number}: {stamp} after {seen}" if stamp < seen else ""
+
+
+def _key(number: int) -> bytes:
+    return b"race%04d" % number
+
+
+def _stamps(rows: int) -> range:
+    """The stamps of the facts of each key; every writer writes all of them."""
+    return range(max(rows // _KEYS, 1))
+
+
+def _open(backend: type[OnlineStore], options: Mapping[str, object], base_path: str) -> OnlineStore:
+    return backend.from_config(options, OnlineLocation("suite", base_path))
+
+
+def _write_race(
+    backend: type[OnlineStore], options: Mapping[str, object], base_path: str, barrier: Barrier, rows: int, seed: int
+) -> None:
+    """Write every fact, in an order of one's own, about a tenth of them twice."""
+    chance = random.Random(seed)
+    facts = [(number, stamp) for stamp in _stamps(rows) for number in range(_KEYS)]
+    facts += chance.sample(facts, len(facts) // 10)
+    chance.shuffle(facts)
+    store = _open(backend, options, base_path)
+    barrier.wait(_SECONDS)
+    for start in range(0, len(facts), _ROWS_PER_BATCH):
+        part = facts[start : start + _ROWS_PER_BATCH]
+        keys = [_key(number) for number, _ in part]
+        store.write(WriteBatch(TABLE, keys, [race_row(*fact) for fact in part]))
+    store.close()
+
+
+def _watch(
+    backend: type[OnlineStore],
+    options: Mapping[str, object],
+    base_path: str,
+    barrier: Barrier,
+    done: Event,
+    tell: Connection,
+) -> None:
+    """Read all keys over and over; tell how often, and what was wrong."""
+    store = _open(backend, options, base_path)
+    keys, seen, wrong, looked = [_key(number) for number in range(_KEYS)], [0] * _KEYS, set[str](), 0
+    barrier.wait(_SECONDS)
+    while not done.is_set() and len(wrong) < 10:
+        for number, row in enumerate(store.read([ReadRequest(TABLE, keys)])[0]):
+            if row is not None:
+                fault = fault_of(number, row, seen[number])
+                wrong |= {fault} if fault else set()
+                seen[number] = max(seen[number], int.from_bytes(row[:8], "big"))
+        looked += 1
+    store.close()
+    tell.send((looked, sorted(wrong)))
+
+
+def _write_on_command(
+    backend: type[OnlineStore], options: Mapping[str, object], base_path: str, commands: Connection
+) -> None:
+    """Write all keys with a stamp that is received, and say so."""
+    store = _open(backend, options, base_path)
+    command: Any
+    while (command := commands.recv()) is not None:
+        keys = [_key(number) for number in range(_KEYS)]
+        store.write(WriteBatch(TABLE, keys, [race_row(number, command) for number in range(_KEYS)]))
+        commands.send("written")
+    store.close()
