@@ -68,7 +68,7 @@ def start_server(kind: str, open_: ExitStack) -> dict[str, Any] | None:
         return {"type": "redis", "connection_string": f"127.0.0.1:{open_.enter_context(redis_server()).port}"}
     server = open_.enter_context(postgres_server())
     where = {"host": "127.0.0.1", "port": server.port, "database": "postgres", "db_schema": "public"}
-    return {"type": "postgres", **where, "user": "tests", "password": "none"}
+    return {"type": "postgres", **where, "user": "tests", "password": "none", "sslmode": "disable"}
 
 
 def open_store(api: str, folder: Path) -> Any:

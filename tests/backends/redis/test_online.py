@@ -105,6 +105,7 @@ def store(server: Server) -> Iterator[RedisOnlineStore]:
     "text", ["127.0.0.1:{port}", "redis://127.0.0.1:{port}", "127.0.0.1:{port},db=3", "redis://127.0.0.1:{port}/3"]
 )
 def test_both_forms_of_a_connection_string_work(server: Server, text: str) -> None:
+    flush(f"127.0.0.1:{server.port}")
     store = opened(text.format(port=server.port))
     store.ensure([TABLE])
     store.write(WriteBatch(TABLE, [key(1)], [row(1)]))
