@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,31 +35,33 @@ def checked_facts(view: FeatureView, table: pa.Table) -> pa.RecordBatch:
     """
     import pyarrow as pa
 
+    # A table makes its list of names anew each time it is asked.
+    given = dict(zip(table.column_names, table.columns, strict=True))
     columns: dict[str, Any] = {}
     for name, dtype in zip(view.join_keys, view.key_types, strict=True):
-        column = _column(view, table, name, "a join key")
+        column = _column(view, given, name, "a join key")
         if column.null_count:
             row = int(np.argmin(valid_mask(column)))
             raise InputError(f"row {row}: join key {name!r} is null", subject=name, hint="leave the row out")
         columns[name] = cast_key_column(column, _known(dtype, view), name)
     for field in view.features:
-        column = cast_exactly(_column(view, table, field.name, "a feature"), field.dtype, field.name)
+        column = cast_exactly(_column(view, given, field.name, "a feature"), field.dtype, field.name)
         check_cells(column, field.dtype, field.name)
         columns[field.name] = column
-    event, known = _times(view, table)
+    event, known = _times(view, given)
     columns[EVENT_COLUMN], columns[KNOWN_COLUMN] = arrow_column(event), arrow_column(known)
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
-def _times(view: FeatureView, table: pa.Table) -> tuple[Any, Any]:
+def _times(view: FeatureView, given: Mapping[str, Any]) -> tuple[Any, Any]:
     """The event and the known times of the rows."""
     sources = [source for source in (view.source, view.batch_source) if source is not None]
     time_column = next((s.timestamp_field for s in sources if s.timestamp_field), "") or "event_timestamp"
     created = next((s.created_timestamp_column for s in sources if s.created_timestamp_column), "")
-    event = time_us(_column(view, table, time_column, "the time column"), time_column)
+    event = time_us(_column(view, given, time_column, "the time column"), time_column)
     if not created:
         return event, event
-    column = _column(view, table, created, "the created column")
+    column = _column(view, given, created, "the created column")
     if not column.null_count:
         return event, time_us(column, created)
     there = valid_mask(column)
@@ -80,13 +83,13 @@ def _known(dtype: FeatureType | None, view: FeatureView) -> FeatureType:
     return dtype
 
 
-def _column(view: FeatureView, table: pa.Table, name: str, role: str) -> Any:
+def _column(view: FeatureView, given: Mapping[str, Any], name: str, role: str) -> Any:
     """A column by the name that the source gives it, or by its own."""
     for candidate in view_columns(view, name):
-        if candidate in table.column_names:
-            return single_chunk(table[candidate])
+        if candidate in given:
+            return single_chunk(given[candidate])
     raise InputError(
         f"column {name!r} is missing, which is {role} of {view.subject}",
         subject=name,
-        hint=nearest(name, table.column_names),
+        hint=nearest(name, given),
     )
