@@ -39,13 +39,10 @@ install_services() {
         return
     fi
     echo "Installing ${missing[*]}, for their tests"
-    # Only the programs are wanted: the packages' own services stay stopped.
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d.tiffin && chmod +x /usr/sbin/policy-rc.d.tiffin
-    [ -e /usr/sbin/policy-rc.d ] || ln -s policy-rc.d.tiffin /usr/sbin/policy-rc.d
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null; } ||
+    # Only the programs are wanted: in runlevel 1 the packages leave their own services stopped.
+    { apt-get update -qq &&
+        RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null; } ||
         echo "apt-get cannot install ${missing[*]}, their tests will be skipped"
-    [ "$(readlink /usr/sbin/policy-rc.d)" != policy-rc.d.tiffin ] || rm /usr/sbin/policy-rc.d
-    rm -f /usr/sbin/policy-rc.d.tiffin
 }
 
 # Debian keeps the parts of venv that install pip in a package of its own.

@@ -13,7 +13,7 @@ _BEGIN, _END = "<!-- capabilities: begin -->", "<!-- capabilities: end -->"
 
 
 def capabilities() -> list[Any]:
-    """The records of the stores that come with tiffin, by name."""
+    """The records of the stores that come with tiffin, by name; all extras must be installed."""
     points = entry_points(group="tiffin.backends.online")
     own = sorted(point.name for point in points if point.value.startswith("tiffin.backends."))
     return [points[name].load().capabilities for name in own]

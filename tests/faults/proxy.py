@@ -33,7 +33,7 @@ class Faults:
 
 @dataclass
 class Proxy:
-    """Listens on ``port`` and passes everything on to ``target``."""
+    """Listens on ``port`` and passes everything on to ``target``; resets who comes while nobody listens there."""
 
     target: int
     faults: Faults = field(default_factory=Faults)
@@ -69,7 +69,11 @@ class Proxy:
                 client, _ = listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self.target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                _reset(client)
+                continue
             with self._lock:
                 self._open += [client, server]
             threading.Thread(target=self._requests, args=(client, server), daemon=True).start()

@@ -106,6 +106,26 @@ def test_reply_that_is_reset_in_its_middle_is_asked_for_again_or_fails(store: On
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_scan_that_is_cut_goes_on_or_fails_but_never_ends_early(store: OnlineStore, proxy: Proxy, seed: int) -> None:
+    chance = random.Random(seed)
+    ended = 0
+    for _ in range(20):
+        cut = chance.randrange(1, 60_000)
+        proxy.faults = Faults()
+        pages = store.scan(TABLE, page_rows=50)
+        found = dict(next(pages))
+        proxy.faults = Faults(reset_after_bytes=cut)
+        try:
+            for page in pages:
+                found |= dict(page)
+        except StoreUnavailableError:
+            continue
+        assert found == ROWS
+        ended += 1
+    assert ended
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_no_answer_is_taken_for_another_ones(store: OnlineStore, proxy: Proxy, seed: int) -> None:
     """Replies are cut at random places; whatever is answered afterwards is what was asked for."""
     chance = random.Random(seed)

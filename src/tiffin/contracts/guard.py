@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
-from tiffin.errors import ConfigError, StoreUnavailableError
+from tiffin.errors import ConfigError, StoreError, StoreUnavailableError
 
 T = TypeVar("T")
 
@@ -26,10 +26,13 @@ class CallOptions:
 
     Attributes:
         deadline_seconds: how long a read may take, retries included.
-        write_deadline_seconds: how long the write of a batch may take, retries included.
+        write_deadline_seconds: how long a call that writes may take, retries included; a large batch is several calls.
         breaker_failures: after so many calls in a row that found no store, calls fail at once; 0 for never.
         breaker_seconds: how long they do, before one call is let through to look again.
     """
+
+    #: Feast's stores take null for an option that is left out.
+    null_is_default: ClassVar[bool] = True
 
     deadline_seconds: float = 1.0
     write_deadline_seconds: float = 30.0
@@ -72,13 +75,14 @@ class Guard:
         self._lock = threading.Lock()
         self._failures = 0
         self._closed_at = 0.0
+        self._is_looking = False
 
     def read(self, call: Callable[[float], T]) -> T:
         """Run a read. ``call`` gets the moment, by ``monotonic``, at which it must be done."""
         return self._run(call, self._options.deadline_seconds)
 
     def write(self, call: Callable[[float], T]) -> T:
-        """Run a write of one batch; otherwise like ``read``."""
+        """Run a call that writes; otherwise like ``read``."""
         return self._run(call, self._options.write_deadline_seconds)
 
     async def read_async(self, call: Callable[[float], Awaitable[T]]) -> T:
@@ -90,69 +94,90 @@ class Guard:
         return await self._run_async(call, self._options.write_deadline_seconds)
 
     def _run(self, call: Callable[[float], T], seconds: float) -> T:
-        self._check_breaker()
+        is_trial = self._enter()
         until = self._monotonic() + seconds
         wait = self._first_wait
-        while True:
-            try:
-                found = call(until)
-            except StoreUnavailableError as error:
-                pause = wait * random.uniform(0.5, 1.5)
-                if self._monotonic() + pause >= until:
-                    self._failed()
-                    raise self._late(error, seconds) from error
+        try:
+            while True:
+                try:
+                    found = call(until)
+                except StoreUnavailableError as error:
+                    pause = self._pause(wait, until, error, seconds)
+                else:
+                    self._answered()
+                    return found
                 self._sleep(pause)
                 wait *= 2
-            else:
-                if self._failures:
-                    self._succeeded()
-                return found
+        except StoreError as error:
+            self._judge(error)
+            raise
+        finally:
+            if is_trial:
+                self._is_looking = False
 
     async def _run_async(self, call: Callable[[float], Awaitable[T]], seconds: float) -> T:
-        self._check_breaker()
+        is_trial = self._enter()
         until = self._monotonic() + seconds
         wait = self._first_wait
-        while True:
-            try:
-                async with asyncio.timeout(max(until - self._monotonic(), 0)):
-                    found = await call(until)
-            except (StoreUnavailableError, TimeoutError) as error:
-                pause = wait * random.uniform(0.5, 1.5)
-                if self._monotonic() + pause >= until:
-                    self._failed()
-                    raise self._late(error, seconds) from error
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(max(until - self._monotonic(), 0)):
+                        found = await call(until)
+                except (StoreUnavailableError, TimeoutError) as error:
+                    pause = self._pause(wait, until, error, seconds)
+                else:
+                    self._answered()
+                    return found
                 await asyncio.sleep(pause)
                 wait *= 2
-            else:
-                if self._failures:
-                    self._succeeded()
-                return found
+        except StoreError as error:
+            self._judge(error)
+            raise
+        finally:
+            if is_trial:
+                self._is_looking = False
 
-    def _check_breaker(self) -> None:
-        """Fail at once while the breaker is open; after ``breaker_seconds`` one call looks again."""
+    def _enter(self) -> bool:
+        """Fail at once while the breaker is open; after ``breaker_seconds`` one call looks again, which is told so."""
         if not self._options.breaker_failures or self._failures < self._options.breaker_failures:
-            return
+            return False
         with self._lock:
             if self._failures < self._options.breaker_failures:
-                return
-            now = self._monotonic()
-            if now >= self._closed_at:
-                self._closed_at = now + self._options.breaker_seconds
-                return
+                return False
+            if not self._is_looking and self._monotonic() >= self._closed_at:
+                self._is_looking = True
+                return True
         raise StoreUnavailableError(
             f"{self._subject} did not answer {self._failures} times in a row and is left alone for a moment",
             subject=self._subject,
             hint=f"it is tried again every {self._options.breaker_seconds:g} s; check that it runs and can be reached",
         )
 
-    def _failed(self) -> None:
+    def _pause(self, wait: float, until: float, error: Exception, seconds: float) -> float:
+        """How long to wait before the next try.
+
+        Raises:
+            StoreUnavailableError: there is no time for one.
+        """
+        pause = wait * random.uniform(0.5, 1.5)
+        if self._monotonic() + pause >= until:
+            raise self._late(error, seconds) from error
+        return pause
+
+    def _judge(self, error: StoreError) -> None:
+        """Count a call that found no store; one that got an error for an answer has found it."""
+        if not isinstance(error, StoreUnavailableError):
+            self._answered()
+            return
         with self._lock:
             self._failures += 1
             self._closed_at = self._monotonic() + self._options.breaker_seconds
 
-    def _succeeded(self) -> None:
-        with self._lock:
-            self._failures = 0
+    def _answered(self) -> None:
+        if self._failures:
+            with self._lock:
+                self._failures = 0
 
     def _late(self, error: Exception, seconds: float) -> StoreUnavailableError:
         said = f": {error.message}" if isinstance(error, StoreUnavailableError) else ""

@@ -6,7 +6,9 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
+
+from tiffin.contracts.options import options_from
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,20 @@ class OnlineStore(ABC):
     """
 
     capabilities: ClassVar[OnlineCapabilities]
+    #: A dataclass of the options that the store has, with their defaults.
+    options_type: ClassVar[type]
+
+    def __init__(self, options: Any, location: OnlineLocation) -> None:  # noqa: B027 - not every store has options
+        """Keep the options, of ``options_type``; nothing is opened yet."""
 
     @classmethod
-    @abstractmethod
     def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
-        """Build the store from the ``online_store`` section; nothing is opened yet.
+        """Build the store from the ``online_store`` section.
 
         Raises:
             ConfigError: an option is unknown or has a wrong value.
         """
+        return cls(options_from(cls.options_type, "online_store", options), location)
 
     @abstractmethod
     def ensure(self, tables: Sequence[str]) -> None:

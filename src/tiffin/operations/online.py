@@ -234,10 +234,18 @@ class CheckedWrite:
         return cls(view, batch.filter(pa.array(~ahead)) if refused else batch, refused)
 
     def write(self, ctx: Context) -> OnlineWrite:
-        """Write them.
+        """Write them; into the table that has replaced the known one, when a full refresh has done so meanwhile.
 
         Raises:
             StoreError: the store fails; running it again converges (WR-7).
         """
-        result = ctx.online.write(encode_facts(self.view, ctx.snapshot().storage(self.view.name), self.batch))
+        storage = ctx.snapshot().storage(self.view.name)
+        try:
+            result = ctx.online.write(encode_facts(self.view, storage, self.batch))
+        except StoreError as error:
+            _check_changed(ctx, error)
+            newer = ctx.refresh().storage(self.view.name)
+            if not newer.stands_for(storage.table):
+                raise
+            result = ctx.online.write(encode_facts(self.view, newer, self.batch))
         return OnlineWrite(result.written, result.stale, self.refused)

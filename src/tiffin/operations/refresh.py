@@ -15,7 +15,7 @@ from tiffin.definitions import FeatureView
 from tiffin.errors import MaterializationError, RegistryConflictError, TiffinError
 from tiffin.operations.apply import author
 from tiffin.operations.materialize import MaterializationReport, Progress, chosen_views, failed_run, load_view
-from tiffin.operations.replaced import carry_over, contents, drop_replaced
+from tiffin.operations.replaced import carry_over, contents, drop_replaced, refreshed_table, sweep
 from tiffin.planning.materialization import Cursor, plan_load
 from tiffin.registry.snapshot import ViewStorage
 from tiffin.time import MIN_US
@@ -53,6 +53,7 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
     old = snapshot.storage(view.name)
     ctx.online.ensure([old.table])
     drop_replaced(ctx, view, old)
+    sweep(ctx, view, old)
     began_us = ctx.now_us()
     is_new = contents(ctx, old.table)
     assert view.batch_source is not None
@@ -60,7 +61,7 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
     load = plan_load(view, start_us=MIN_US, end_us=began_us, now_us=began_us)
     new = ViewStorage(
         version=old.version,
-        table=f"{ctx.project}.{view.name}.{snapshot.version + 1}.{began_us}",
+        table=refreshed_table(ctx, view, snapshot.version + 1, began_us),
         layouts=old.layouts,
         replaced=(*old.replaced, old.table),
         replaced_us=began_us,
@@ -71,10 +72,10 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
         carry_over(ctx, view, old.table, new.table, is_new)
         cursor = Cursor(new.version, load.end_us, load.known_until_us or began_us, parts)
         ctx.online.put_cursor(new.table, cursor.to_bytes())
-        _commit(ctx, view, old, replace(new, replaced_us=ctx.now_us()))
     except TiffinError:
         ctx.online.drop([new.table])
         raise
+    _commit(ctx, view, old, replace(new, replaced_us=ctx.now_us()))
     # What was written to the old table between the first look and the commit.
     carry_over(ctx, view, old.table, new.table, is_new)
     return run
@@ -83,13 +84,18 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
 def _commit(ctx: Context, view: FeatureView, old: ViewStorage, new: ViewStorage) -> None:
     """Name the new table in the registry; applies of other things meanwhile do no harm.
 
+    When the registry fails here, nobody knows whether it has taken the commit: the new table stays, and is swept by a
+    later refresh if it is in nobody's use.
+
     Raises:
         MaterializationError: the view itself was changed meanwhile.
+        RegistryError: the registry fails.
     """
     while True:
         snapshot = ctx.refresh()
         entry = snapshot.by_key.get(("feature view", view.name))
         if entry is None or entry.storage != old:
+            ctx.online.drop([new.table])
             raise MaterializationError(
                 f"{view.subject} was changed while it was refreshed",
                 subject=view.subject,

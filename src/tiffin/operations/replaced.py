@@ -14,7 +14,8 @@ import numpy as np
 
 from tiffin.contracts.online import WriteBatch
 from tiffin.online.rows import RowHeader
-from tiffin.time import SECOND_US
+from tiffin.operations.versions import list_versions
+from tiffin.time import DAY_US, SECOND_US
 
 if TYPE_CHECKING:
     from tiffin.definitions import FeatureView
@@ -25,20 +26,46 @@ if TYPE_CHECKING:
 _UNKNOWN_TTL_SECONDS = 600
 #: How long a process may go on with a request that it began under the older definitions.
 _MARGIN_SECONDS = 60
+#: No refresh takes as long.
+_ABANDONED_US = 7 * DAY_US
 
 
 def drop_replaced(ctx: Context, view: FeatureView, storage: ViewStorage) -> None:
-    """Drop the table that a view's last full refresh has replaced, once every process knows of it."""
+    """Drop the tables that a view's full refreshes have replaced, once every process knows of the last one."""
     if not storage.replaced:
         return
     ttl = ctx.config.registry.cache_ttl_seconds or _UNKNOWN_TTL_SECONDS
     if ctx.now_us() < storage.replaced_us + (ttl + _MARGIN_SECONDS) * SECOND_US:
         return
-    old = storage.replaced[-1]
-    if not any(info.table == old for info in ctx.online.tables(prefix=old)):
-        return
-    carry_over(ctx, view, old, storage.table, lambda key, row: RowHeader.of(row).known_us >= storage.replaced_us)
-    ctx.online.drop([old])
+    for old in storage.replaced:
+        if any(info.table == old for info in ctx.online.tables(prefix=old)):
+            carry_over(
+                ctx, view, old, storage.table, lambda key, row: RowHeader.of(row).known_us >= storage.replaced_us
+            )
+            ctx.online.drop([old])
+
+
+def refreshed_table(ctx: Context, view: FeatureView, version: int, began_us: int) -> str:
+    """The name of the table that a full refresh loads; it tells when that began."""
+    return f"{ctx.project}.{view.name}.{version}.{began_us}"
+
+
+def sweep(ctx: Context, view: FeatureView, storage: ViewStorage) -> None:
+    """Drop the tables of refreshes that were killed long ago: those that no version of the view names."""
+    before = ctx.now_us() - _ABANDONED_US
+    prefix = f"{ctx.project}.{view.name}."
+    began_us = {info.table: _began_us(info.table.removeprefix(prefix)) for info in ctx.online.tables(prefix)}
+    abandoned = {table for table, began in began_us.items() if began is not None and began < before}
+    abandoned -= {storage.table, *storage.replaced}
+    if abandoned:
+        abandoned -= {version.table for version in list_versions(ctx, view.name)}
+        ctx.online.drop(sorted(abandoned))
+
+
+def _began_us(ending: str) -> int | None:
+    """When the refresh began whose table's name ends so; ``None`` for other tables."""
+    version, _, began = ending.partition(".")
+    return int(began) if version.isdecimal() and began.isdecimal() else None
 
 
 def carry_over(ctx: Context, view: FeatureView, old: str, new: str, is_wanted: Callable[[bytes, bytes], bool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -86,14 +87,20 @@ def store(where: dict[str, object]) -> Iterator[DynamoDBOnlineStore]:
     [
         ({"table_name_template": "{table_name}"}, "table_name_template"),
         ({"table_name_template": "{project}.{tabel}"}, "table_name_template"),
+        ({"table_name_template": "{project}{table_name}"}, "table_name_template"),
+        ({"table_name_template": "{project}-{table_name}"}, "table_name_template"),
+        ({"table_name_template": "{project}/{table_name}"}, "table_name_template"),
+        ({"endpoint_url": "http://user:hunter2@127.0.0.1:1"}, "endpoint_url"),
         ({"regoin": "x"}, "region"),
+        ({"tags": "x"}, "tags"),
         ({"max_pool_connections": 0}, "max_pool_connections"),
         ({"deadline_seconds": 0.0}, "deadline_seconds"),
     ],
 )
 def test_wrong_option_says_what_to_write(options: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words) as caught:
         DynamoDBOnlineStore.from_config(options, OnlineLocation("p"))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_names_of_tables_are_allowed_and_apart() -> None:
@@ -102,6 +109,56 @@ def test_names_of_tables_are_allowed_and_apart() -> None:
     names.append(layout.meta_name("{project}.{table_name}", "p"))
     assert len(set(names)) == len(names)
     assert all(3 <= len(name) <= 255 and name.replace("-", "_").replace(".", "_").isidentifier() for name in names)
+
+
+TEMPLATES = [
+    "{project}.{table_name}",
+    "{project}_{table_name}",
+    "x_{table_name}_{project}",
+    "f.{project}._{table_name}",
+]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_names_of_two_projects_are_apart_by_every_template(template: str) -> None:
+    pairs = [("a_b", "c.1"), ("a", "b_c.1"), ("a", "b.c.1"), ("a-5f-b", "c.1"), ("ab", "c.1"), ("a_b_c", "1")]
+    pairs.append(("a", "x" * 300))
+    pairs += [("p" * 150 + end, "x" * 300) for end in "qr"]
+    names = [layout.table_name(template, project, f"{project}.{table}") for project, table in pairs]
+    assert len(set(names)) == len(pairs)
+    assert all(len(name) <= 255 for name in names)
+
+
+def test_tags_are_put_on_tables(where: dict[str, object]) -> None:
+    store = opened(where, tags={"team": "ml"}, retry_mode=None)
+    store.ensure([TABLE])
+    arn = store._write(lambda: store._call("describe_table", TableName=store._name(TABLE)))["Table"]["TableArn"]
+    tags = store._write(lambda: store._call("list_tags_of_resource", ResourceArn=arn))["Tags"]
+    assert tags == [{"Key": "team", "Value": "ml"}]
+    store.close()
+
+
+def test_drop_that_was_stopped_half_way_is_listed_no_more_and_can_be_ended(store: DynamoDBOnlineStore) -> None:
+    store._write(lambda: store._call("delete_table", TableName=store._name(TABLE)))
+    assert store.tables() == []
+    store.drop([TABLE])
+    store.ensure([TABLE])
+    assert [info.table for info in store.tables()] == [TABLE]
+
+
+async def test_clients_of_closed_loops_are_forgotten(where: dict[str, object]) -> None:
+    store = opened(where)
+
+    async def read_once() -> None:
+        await store._loops.client()
+        await store.close_async()
+        store._loops._clients.get()
+
+    for _ in range(3):
+        await asyncio.to_thread(asyncio.run, read_once())
+    store._loops._clients.get()
+    assert len(store._loops._clients.values()) == 1
+    store.close()
 
 
 def test_projects_are_apart(where: dict[str, object], store: DynamoDBOnlineStore) -> None:
@@ -131,10 +188,10 @@ def test_row_is_told_when_to_leave(where: dict[str, object]) -> None:
     store = opened(where, expiry_margin_seconds=60.0)
     store.ensure([TABLE])
     event_us = 1_700_000_000_000_000
-    young = (event_us + (1 << 63)).to_bytes(8, "big") + b"x"
+    young = (event_us + 1 + (1 << 63)).to_bytes(8, "big") + b"x"
     store.write(WriteBatch(TABLE, [key(1)], [young], ttl_us=3_600_000_000))
     item = store._write(lambda: store._call("scan", TableName=store._name(TABLE)))["Items"][0]
-    assert item["x"]["N"] == str(1_700_000_000 + 3600 + 60)
+    assert item["x"]["N"] == str(1_700_000_000 + 3600 + 60 + 1)
     store.close()
 
 

@@ -86,6 +86,82 @@ def test_file_in_the_way_is_an_error(tmp_path: Path) -> None:
         opened(tmp_path / "file").ensure([TABLE])
 
 
+def test_table_made_anew_while_it_is_dropped_stays(
+    store: LmdbOnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(WriteBatch(TABLE, [key(1)], [row(1)]))
+    other = opened(tmp_path / "online.lmdb")
+    drop_some = LmdbOnlineStore._drop_some
+
+    def made_anew(self: LmdbOnlineStore, number: bytes) -> bool:
+        if self is store:
+            other.drop([TABLE])
+            other.ensure([TABLE])
+            other.write(WriteBatch(TABLE, [key(2)], [row(2)]))
+        return drop_some(self, number)
+
+    monkeypatch.setattr(LmdbOnlineStore, "_drop_some", made_anew)
+    store.drop([TABLE])
+    assert dict(store.scan_all(TABLE)) == {key(2): row(2)}
+    other.close()
+
+
+def test_map_that_another_process_let_grow_says_what_to_do(tmp_path: Path) -> None:
+    small = opened(tmp_path / "online.lmdb", map_size_gb=0.002)
+    small.ensure([TABLE])
+    code = (
+        "from tiffin.backends.lmdb.online import LmdbOnlineStore as S\n"
+        "from tiffin.contracts.online import OnlineLocation as L, WriteBatch as W\n"
+        f"s = S.from_config({{'path': {str(tmp_path / 'online.lmdb')!r}}}, L('p'))\n"
+        f"s.write(W({TABLE!r}, [b'k%d' % n for n in range(9000)], [b'r' * 1000] * 9000))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(StoreError, match="same map_size_gb"):
+        small.read([ReadRequest(TABLE, [key(1)])])
+    small.close()
+    again = opened(tmp_path / "online.lmdb")
+    assert again.read([ReadRequest(TABLE, [b"k1"])]) == [[b"r" * 1000]]
+    again.close()
+
+
+def test_second_store_with_other_options_is_refused(store: LmdbOnlineStore, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="other options"):
+        opened(tmp_path / "online.lmdb", map_size_gb=1.0).ensure([TABLE])
+
+
+def test_reader_that_was_killed_does_not_make_the_file_grow(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from tiffin.backends.lmdb.online import LmdbOnlineStore as S\n"
+        "from tiffin.contracts.online import OnlineLocation as L\n"
+        f"s = S.from_config({{'path': {str(tmp_path / 'online.lmdb')!r}}}, L('p'))\n"
+        f"s.ensure([{TABLE!r}])\n"
+        "t = s._environment.begin(); t.get(b'x'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert size_after_rewrites(tmp_path / "online.lmdb") <= size_after_rewrites(tmp_path / "undisturbed.lmdb")
+
+
+def size_after_rewrites(folder: Path) -> int:
+    """How many pages of a folder are in use after all rows were written over and over."""
+    store = opened(folder)
+    store.ensure([TABLE])
+    keys = [key(n) for n in range(1000)]
+    for stamp in range(12):
+        store.write(WriteBatch(TABLE, keys, [row(stamp, bytes(1000))] * 1000))
+    last_page: int = store._environment.info()["last_pgno"]
+    store.close()
+    return last_page
+
+
+def test_folder_that_may_only_be_read_is_an_error(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("the superuser may write everywhere")
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="permissions"):
+        opened(tmp_path / "online.lmdb").ensure([TABLE])
+
+
 def test_two_stores_of_one_process_share_a_folder(store: LmdbOnlineStore, tmp_path: Path) -> None:
     other = opened(tmp_path / "online.lmdb")
     store.write(WriteBatch(TABLE, [key(1)], [row(1)]))

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("redis", reason="redis is not installed; pip install 'tiffin[redis]' provides it")
 
 from servers import Server, free_port, redis_server
+from tiffin.backends.redis import layout
 from tiffin.backends.redis.online import RedisOnlineStore
 from tiffin.contracts.online import OnlineLocation, ReadRequest, WriteBatch
 from tiffin.errors import ConfigError, StoreError, StoreUnavailableError
@@ -218,6 +219,19 @@ def test_table_dropped_by_another_process_is_not_read_from_memory(store: RedisOn
     other.close()
 
 
+def test_write_goes_to_the_table_that_another_process_made_anew(store: RedisOnlineStore, server: Server) -> None:
+    store.write(WriteBatch(TABLE, [key(1)], [row(9)]))
+    other = opened(f"127.0.0.1:{server.port}")
+    other.drop([TABLE])
+    with pytest.raises(StoreError, match="tiffin apply"):
+        store.write(WriteBatch(TABLE, [key(1)], [row(9)]))
+    other.ensure([TABLE])
+    # What was there before is gone, so an older row is new again.
+    assert store.write(WriteBatch(TABLE, [key(1)], [row(2)])).written == 1
+    assert read(other, key(1)) == row(2)
+    other.close()
+
+
 def test_database_that_was_emptied_mixes_no_tables(store: RedisOnlineStore, server: Server) -> None:
     store.ensure(["p.other.1"])
     store.write(WriteBatch(TABLE, [key(1)], [row(1)]))
@@ -267,7 +281,7 @@ def test_row_leaves_when_it_is_told_to(server: Server) -> None:
     store.write(WriteBatch(TABLE, [key(1), key(2)], [young, old], ttl_us=hour_us))
     store.write(WriteBatch(TABLE, [key(3)], [young]))
     client = redis.Redis(port=server.port)
-    names = [b"{" + key(n) + store._ending(TABLE) for n in (1, 2, 3)]
+    names = [b"{" + key(n) + layout.suffix(store._number_of(TABLE)) for n in (1, 2, 3)]
     left = [client.ttl(name) for name in names]
     assert 3600 < left[0] <= 3660
     assert left[1:] == [-2, -1]

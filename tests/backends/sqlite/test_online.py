@@ -111,6 +111,22 @@ def test_damaged_page_is_an_error_that_says_what_to_do(store: SqliteOnlineStore,
     damaged.close()
 
 
+@pytest.mark.parametrize(("layout", "words"), [(0, "older tiffin"), (2, "newer tiffin")])
+def test_file_of_another_layout_is_refused(path: Path, layout: int, words: str) -> None:
+    path.parent.mkdir()
+    other = sqlite3.connect(path)
+    other.execute(f'CREATE TABLE "{TABLE}" (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID')
+    other.execute(f"PRAGMA user_version = {layout}")
+    other.commit()
+    store = opened(path)
+    with pytest.raises(StoreError, match=f"layout {layout}") as caught:
+        store.read([ReadRequest(TABLE, [key(1)])])
+    assert words in caught.value.hint
+    with pytest.raises(StoreError, match=f"layout {layout}"):
+        store.ensure([TABLE])
+    other.close()
+
+
 def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="could not be opened"):

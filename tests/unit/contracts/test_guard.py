@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 import pytest
@@ -36,7 +39,7 @@ def guard(time: Time, **options: Any) -> Guard:
     return Guard("store x", CallOptions(**options), monotonic=time.monotonic, sleep=time.sleep)
 
 
-def failing(times: int, error: Callable[[], Exception] = lambda: StoreUnavailableError("gone")) -> Any:
+def failing(times: int, error: Callable[[], BaseException] = lambda: StoreUnavailableError("gone")) -> Any:
     """A call that fails so many times, and then tells how often it was made."""
     made = 0
 
@@ -106,6 +109,81 @@ def test_breaker_closes_when_the_store_is_back(time: Time) -> None:
     time.now += 5.0
     assert guarded.read(lambda until: "there") == "there"
     assert guarded.read(lambda until: "there") == "there"
+
+
+def test_error_for_an_answer_is_an_answer(time: Time) -> None:
+    guarded = guard(time, deadline_seconds=0.1, breaker_failures=2, breaker_seconds=5.0)
+    for _ in range(5):
+        with pytest.raises(StoreUnavailableError, match="within"):
+            guarded.read(failing(1000))
+        with pytest.raises(StoreError, match="no table"):
+            guarded.read(failing(1, lambda: StoreError("no table")))
+
+
+def test_trial_that_gets_an_error_for_an_answer_closes_the_breaker(time: Time) -> None:
+    guarded = guard(time, deadline_seconds=0.1, breaker_failures=1, breaker_seconds=5.0)
+    with pytest.raises(StoreUnavailableError, match="within"):
+        guarded.read(failing(1000))
+    time.now += 5.0
+    with pytest.raises(StoreError, match="no table"):
+        guarded.read(failing(1, lambda: StoreError("no table")))
+    assert guarded.read(lambda until: "there") == "there"
+
+
+def test_slow_trial_lets_nobody_else_in(time: Time) -> None:
+    guarded = guard(time, deadline_seconds=0.1, breaker_failures=1, breaker_seconds=5.0)
+    with pytest.raises(StoreUnavailableError, match="within"):
+        guarded.read(failing(1000))
+    time.now += 5.0
+
+    def slow(until: float) -> str:
+        time.now += 50.0
+        for _ in range(3):
+            with pytest.raises(StoreUnavailableError, match="left alone"):
+                guarded.read(lambda until: "let in")
+        return "there"
+
+    assert guarded.read(slow) == "there"
+    assert guarded.read(lambda until: "let in") == "let in"
+
+
+def test_trial_that_raises_something_else_lets_the_next_one_try(time: Time) -> None:
+    guarded = guard(time, deadline_seconds=0.1, breaker_failures=1, breaker_seconds=5.0)
+    with pytest.raises(StoreUnavailableError, match="within"):
+        guarded.read(failing(1000))
+    time.now += 5.0
+    with pytest.raises(KeyboardInterrupt):
+        guarded.read(failing(1, KeyboardInterrupt))
+    assert guarded.read(lambda until: "there") == "there"
+
+
+def test_many_threads_send_one_trial() -> None:
+    guarded = Guard("store x", CallOptions(deadline_seconds=0.001, breaker_failures=1, breaker_seconds=0.05))
+    with pytest.raises(StoreUnavailableError, match="within"):
+        guarded.read(failing(1000))
+    sleep(0.06)
+    started, ended, tried = threading.Barrier(8), threading.Event(), list[int]()
+
+    def trial(until: float) -> str:
+        tried.append(threading.get_ident())
+        ended.wait(10)
+        return "there"
+
+    def ask() -> str:
+        started.wait(10)
+        try:
+            return guarded.read(trial)
+        except StoreUnavailableError:
+            left_alone.append(threading.get_ident())
+            if len(left_alone) == 7:
+                ended.set()
+            return "left alone"
+
+    left_alone: list[int] = []
+    with ThreadPoolExecutor(8) as threads:
+        answers = [each.result() for each in [threads.submit(ask) for _ in range(8)]]
+    assert sorted(answers) == ["left alone"] * 7 + ["there"]
+    assert len(tried) == 1
 
 
 def test_breaker_can_be_turned_off(time: Time) -> None:

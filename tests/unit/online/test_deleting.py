@@ -16,7 +16,14 @@ from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.backends.sqlite.online import SqliteOnlineStore
 from tiffin.contracts.online import OnlineLocation, OnlineStore, WriteBatch, WriteResult
 from tiffin.definitions import Entity, FeatureView, Field, FileSource
-from tiffin.errors import InputError, MaterializationError, RequestError, StoreUnavailableError, TypeMismatchError
+from tiffin.errors import (
+    InputError,
+    MaterializationError,
+    RegistryError,
+    RequestError,
+    StoreUnavailableError,
+    TypeMismatchError,
+)
 from tiffin.operations.delete import delete_entities
 from tiffin.operations.materialize import materialize, materialize_incremental
 from tiffin.operations.online import read_online, write_online
@@ -242,6 +249,53 @@ def test_reader_of_a_dropped_table_looks_for_the_new_one(repository: Repository,
     refresh_fully(repository)
     repository.online.drop([repository.snapshot().storage("stats").replaced[-1]])
     assert read(other, 1) == [10]
+
+
+def test_writer_to_a_dropped_table_writes_to_the_new_one(repository: Repository, tmp_path: Path) -> None:
+    other = open_repository(tmp_path, online=repository.online, clock=repository.clock)
+    assert read(other, 1) == [10]
+    refresh_fully(repository)
+    repository.online.drop([repository.snapshot().storage("stats").replaced[-1]])
+    assert write_online(other, "stats", fact(1, NOON_US - MINUTE_US, 12)).written == 1
+    assert read(repository, 1) == [12]
+
+
+def test_tables_of_quick_refreshes_are_all_dropped(repository: Repository) -> None:
+    for _ in range(3):
+        refresh_fully(repository)
+    assert len(repository.online.tables("tests.stats.")) == 4
+    repository.clock.advance(timedelta(minutes=12))  # type: ignore[attr-defined]
+    materialize_incremental(repository, NOON_US)
+    assert [info.table for info in repository.online.tables("tests.stats.")] == [
+        repository.snapshot().storage("stats").table
+    ]
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_refresh_whose_commit_nobody_knows_about_keeps_the_table_for_a_week(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, is_taken: bool
+) -> None:
+    commit = repository.registry.commit
+
+    def lost(*args: Any, **options: Any) -> None:
+        if is_taken:
+            commit(*args, **options)
+        raise RegistryError("the connection is lost")
+
+    monkeypatch.setattr(repository.registry, "commit", lost)
+    with pytest.raises(MaterializationError, match="the connection is lost"):
+        refresh_fully(repository)
+    monkeypatch.undo()
+    assert len(repository.online.tables("tests.stats.")) == 2
+    repository.refresh()
+    assert read(repository, 1) == [10]
+    repository.clock.advance(timedelta(days=8))  # type: ignore[attr-defined]
+    refresh_fully(repository)
+    # The new one, and the one that it has just replaced.
+    assert {info.table for info in repository.online.tables("tests.stats.")} == {
+        repository.snapshot().storage("stats").table,
+        repository.snapshot().storage("stats").replaced[-1],
+    }
 
 
 class Failing(MemoryOnlineStore):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from tiffin.backends.dynamodb import layout
 from tiffin.contracts.guard import CallOptions
 from tiffin.errors import ConfigError
 
@@ -15,8 +17,9 @@ class DynamoDBOptions(CallOptions):
 
     Attributes:
         region: the region; the one that AWS's tools are set to when empty.
-        endpoint_url: another endpoint, such as one in a private network.
-        table_name_template: how tables are called; holds ``{project}`` and ``{table_name}``.
+        endpoint_url: another endpoint, such as one in a private network; holds no user and no password.
+        table_name_template: how tables are called; holds ``{project}`` and ``{table_name}``, and ``.`` or ``_`` between
+            them.
         consistent_reads: read what was written last; without it a read costs half and may be a moment old.
         tags: tags for the tables that are made.
         expiry_margin_seconds: a row of a view with a ttl leaves the table some time after it expired so long ago;
@@ -52,13 +55,12 @@ class DynamoDBOptions(CallOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            self.table_name_template.format(project="p", table_name="t")
-            is_whole = all(part in self.table_name_template for part in ("{project}", "{table_name}"))
-        except (KeyError, IndexError, ValueError):
-            is_whole = False
-        if not is_whole:
-            hint = "write {project}.{table_name}, or add to it"
+        if layout.separator(self.table_name_template) == "":
+            hint = "write {project}.{table_name}, or add letters, digits, ., _ and - to it"
             raise ConfigError(f"online_store.table_name_template is {self.table_name_template!r}", hint=hint)
+        if "@" in urlsplit(self.endpoint_url).netloc:
+            # The address is in every error, and none of AWS's signatures would use the password.
+            hint = "leave user and password out; credentials come from where AWS's tools look for them"
+            raise ConfigError("online_store.endpoint_url holds a user or a password", hint=hint)
         if self.max_pool_connections < 1:
             raise ConfigError(f"online_store.max_pool_connections is {self.max_pool_connections}", hint="at least 1")

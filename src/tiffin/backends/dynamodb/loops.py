@@ -8,11 +8,21 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+
+from tiffin.contracts.loops import PerLoop
 
 T = TypeVar("T")
 #: Gives a client as an asynchronous context.
 Opener = Callable[[], Any]
+
+
+class _Opened:
+    """The client of one loop, once it is open."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.stack = AsyncExitStack()
+        self.client: Any = None
 
 
 class Loops:
@@ -26,18 +36,16 @@ class Loops:
         self._open_client = open_client
         self._lock = threading.Lock()
         self._own: tuple[int, asyncio.AbstractEventLoop, threading.Thread] | None = None
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, AsyncExitStack]] = WeakKeyDictionary()
-        self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._clients: PerLoop[_Opened] = PerLoop(_Opened)
 
     async def client(self) -> Any:
         """The client of the running loop."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            async with self._opening.setdefault(loop, asyncio.Lock()):
-                if loop not in self._clients:
-                    stack = AsyncExitStack()
-                    self._clients[loop] = (await stack.enter_async_context(self._open_client()), stack)
-        return self._clients[loop][0]
+        opened = self._clients.get()
+        if opened.client is None:
+            async with opened.lock:
+                if opened.client is None:
+                    opened.client = await opened.stack.enter_async_context(self._open_client())
+        return opened.client
 
     def wait(self, call: Coroutine[Any, Any, T]) -> T:
         """Run a call on the store's own loop and wait for it."""
@@ -55,9 +63,9 @@ class Loops:
 
     async def close_client(self) -> None:
         """Close the client of the running loop."""
-        found = self._clients.pop(asyncio.get_running_loop(), None)
-        if found is not None:
-            await found[1].aclose()
+        opened = self._clients.pop()
+        if opened is not None:
+            await opened.stack.aclose()
 
     def close(self) -> None:
         """Close the store's own loop with its client."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -24,7 +25,6 @@ from tiffin.contracts.online import (
     WriteBatch,
     WriteResult,
 )
-from tiffin.contracts.options import options_from
 from tiffin.errors import StoreError, StoreUnavailableError
 
 T = TypeVar("T")
@@ -33,6 +33,8 @@ T = TypeVar("T")
 _KEYS_PER_CALL = 100
 _ITEM_BYTES = 400 * 1024
 _ROW_BYTES = _ITEM_BYTES - 4096
+#: Names of attributes, the partition key and the number of the expiry.
+_OVERHEAD_BYTES = 2100
 _FLIP = 1 << 63
 _POLL_SECONDS = 0.05
 _PARTS_AT_ONCE = 4
@@ -46,7 +48,6 @@ _BUSY = (
     "LimitExceededException",
 )
 _REFUSED = ("AccessDenied", "UnrecognizedClient", "InvalidSignature", "ExpiredToken", "MissingAuthentication")
-_STALE, _NO_TABLE, _IN_USE = "ConditionalCheckFailedException", "ResourceNotFoundException", "ResourceInUseException"
 
 
 class DynamoDBOnlineStore(OnlineStore):
@@ -69,6 +70,8 @@ class DynamoDBOnlineStore(OnlineStore):
         link="https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html",
     )
 
+    options_type: ClassVar[type] = DynamoDBOptions
+
     def __init__(self, options: DynamoDBOptions, location: OnlineLocation) -> None:
         self._options = options
         self._project = location.project
@@ -77,16 +80,6 @@ class DynamoDBOnlineStore(OnlineStore):
         self._guard = Guard(self._subject, options)
         self._loops = Loops(self._open)
         self._meta = layout.meta_name(options.table_name_template, location.project)
-
-    @classmethod
-    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
-        """Build the store from the ``online_store`` section.
-
-        Raises:
-            ConfigError: an option is unknown or has a wrong value.
-        """
-        given = {name: value for name, value in options.items() if value is not None}
-        return cls(options_from(DynamoDBOptions, "online_store", given), location)
 
     # --- Clients and errors ------------------------------------------------------------------------------------------
 
@@ -123,12 +116,8 @@ class DynamoDBOnlineStore(OnlineStore):
         found = error.response.get("Error", {})
         code, text = found.get("Code", ""), found.get("Message", "")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code == _STALE:
-            return _StaleError(text)
-        if code == _NO_TABLE:
-            return _NoTableError(text)
-        if code == _IN_USE:
-            return _InUseError(text)
+        if code in _ANSWERS:
+            return _ANSWERS[code](f"{self._subject}: {text}", subject=self._subject, hint="run it again")
         if code in _BUSY or status >= 500:
             return self._unavailable(f"{code}: {text}")
         if code.startswith(_REFUSED):
@@ -179,17 +168,20 @@ class DynamoDBOnlineStore(OnlineStore):
         await self._call("put_item", TableName=self._meta, Item={"k": {"B": b"t" + table.encode()}})
 
     async def _create(self, name: str) -> None:
+        """Create a table, and wait until it can be used; one that is just being deleted is waited for first."""
         tags = [{"Key": key, "Value": value} for key, value in self._options.tags.items()]
-        with contextlib.suppress(_InUseError):
-            await self._call(
-                "create_table",
-                TableName=name,
-                KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "B"}],
-                BillingMode="PAY_PER_REQUEST",
-                **({"Tags": tags} if tags else {}),
-            )
-        while (await self._call("describe_table", TableName=name))["Table"]["TableStatus"] == "CREATING":
+        while (status := await self._status(name)) not in ("ACTIVE", "UPDATING"):
+            with contextlib.suppress(_InUseError):
+                if status == "":
+                    await self._call(
+                        "create_table",
+                        TableName=name,
+                        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+                        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "B"}],
+                        BillingMode="PAY_PER_REQUEST",
+                        **({"Tags": tags} if tags else {}),
+                    )
+                    continue
             await asyncio.sleep(_POLL_SECONDS)
         if self._options.expiry_margin_seconds >= 0 and name != self._meta:
             found = await self._call("describe_time_to_live", TableName=name)
@@ -202,14 +194,20 @@ class DynamoDBOnlineStore(OnlineStore):
         for table in tables:
             self._write(lambda table=table: self._drop(table))  # type: ignore[misc]
 
-    async def _drop(self, table: str) -> None:
+    async def _status(self, name: str) -> str:
+        """What a table is doing, in Amazon's words; nothing when it is not there."""
         try:
-            await self._call("delete_table", TableName=self._name(table))
-            while True:
-                await self._call("describe_table", TableName=self._name(table))
-                await asyncio.sleep(_POLL_SECONDS)
+            return str((await self._call("describe_table", TableName=name))["Table"]["TableStatus"])
         except _NoTableError:
-            pass
+            return ""
+
+    async def _drop(self, table: str) -> None:
+        while status := await self._status(self._name(table)):
+            # A table that is just being created or deleted refuses.
+            with contextlib.suppress(_InUseError, _NoTableError):
+                if status != "DELETING":
+                    await self._call("delete_table", TableName=self._name(table))
+            await asyncio.sleep(_POLL_SECONDS)
         for mark in (b"t", b"c"):
             try:
                 await self._call("delete_item", TableName=self._meta, Key={"k": {"B": mark + table.encode()}})
@@ -230,10 +228,10 @@ class DynamoDBOnlineStore(OnlineStore):
             return []
         found = []
         for table in sorted(name for name in names if name.startswith(prefix)):
-            rows = 0
-            async for page in self._pages(self._name(table), Select="COUNT"):
-                rows += page["Count"]
-            found.append(TableInfo(table, rows))
+            # A drop that was stopped half way leaves a name without a table; dropping again takes it away.
+            with contextlib.suppress(_NoTableError):
+                pages = self._pages(self._name(table), Select="COUNT")
+                found.append(TableInfo(table, sum([page["Count"] async for page in pages])))
         return found
 
     async def _pages(self, name: str, **arguments: Any) -> AsyncIterator[Any]:
@@ -255,9 +253,9 @@ class DynamoDBOnlineStore(OnlineStore):
         """Like ``write``, without holding up the event loop."""
         newest = batch.newest()
         size = max(map(len, newest.rows), default=0)
-        if size > _ROW_BYTES:
+        if size > _ROW_BYTES or size + max(map(len, newest.keys), default=0) > _ITEM_BYTES - _OVERHEAD_BYTES:
             raise StoreError(
-                f"a row for table {batch.table!r} has {size:,} bytes, and DynamoDB takes {_ROW_BYTES:,}",
+                f"a row for table {batch.table!r} has {size:,} bytes, and DynamoDB takes {_ROW_BYTES:,} with its key",
                 subject=self._subject,
                 hint="leave out or shorten the largest features, or use another online store",
             )
@@ -300,7 +298,8 @@ class DynamoDBOnlineStore(OnlineStore):
             item["f"] = {"B": key}
         if ttl_us is not None and self._options.expiry_margin_seconds >= 0:
             event_us = int.from_bytes(row[:8], "big") - _FLIP
-            leaves = (event_us + ttl_us) // 1_000_000 + int(self._options.expiry_margin_seconds)
+            # Rounded up: a row stays at least as long as it is served.
+            leaves = math.ceil((event_us + ttl_us) / 1_000_000 + self._options.expiry_margin_seconds)
             item["x"] = {"N": str(max(leaves, 0))}
 
         async def call(until: float) -> bool:
@@ -383,8 +382,15 @@ class DynamoDBOnlineStore(OnlineStore):
             raise self._no_table(table) from error
 
     def delete(self, table: str, keys: Sequence[bytes]) -> int:
-        """Remove rows outright."""
-        return sum(self._write(lambda key=key: self._delete(table, key)) for key in keys)  # type: ignore[misc]
+        """Remove rows outright, many at once."""
+        gone = 0
+        for start in range(0, len(keys), self._options.max_pool_connections):
+            some = keys[start : start + self._options.max_pool_connections]
+            gone += self._write(lambda some=some: self._delete_all(table, some))  # type: ignore[misc]
+        return gone
+
+    async def _delete_all(self, table: str, keys: Sequence[bytes]) -> int:
+        return sum(await asyncio.gather(*[self._delete(table, key) for key in keys]))
 
     async def _delete(self, table: str, key: bytes) -> int:
         try:
@@ -437,3 +443,11 @@ class _NoTableError(StoreError):
 
 class _InUseError(StoreError):
     """A table is there already."""
+
+
+#: Errors of Amazon's that are answers.
+_ANSWERS: dict[str, type[StoreError]] = {
+    "ConditionalCheckFailedException": _StaleError,
+    "ResourceNotFoundException": _NoTableError,
+    "ResourceInUseException": _InUseError,
+}

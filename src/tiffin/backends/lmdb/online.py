@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import lmdb
 
@@ -22,7 +22,6 @@ from tiffin.contracts.online import (
     WriteBatch,
     WriteResult,
 )
-from tiffin.contracts.options import options_from
 from tiffin.errors import StoreError, StoreFullError
 
 _DROPPED_PER_TRANSACTION = 50_000
@@ -34,6 +33,7 @@ class _Shared:
 
     environment: Any
     pid: int
+    options: LmdbOptions
     users: int = 0
 
 
@@ -59,6 +59,8 @@ class LmdbOnlineStore(OnlineStore):
         link="http://www.lmdb.tech/doc/",
     )
 
+    options_type: ClassVar[type] = LmdbOptions
+
     def __init__(self, options: LmdbOptions, location: OnlineLocation) -> None:
         path = os.path.expanduser(options.path)
         path = path if os.path.isabs(path) else os.path.join(location.base_path, path)
@@ -67,15 +69,6 @@ class LmdbOnlineStore(OnlineStore):
         self._subject = f"online store lmdb {self._path}"
         self._lock = threading.Lock()
         self._mine: _Shared | None = None
-
-    @classmethod
-    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
-        """Build the store from the ``online_store`` section.
-
-        Raises:
-            ConfigError: an option is unknown or has a wrong value.
-        """
-        return cls(options_from(LmdbOptions, "online_store", options), location)
 
     # --- The environment and errors ----------------------------------------------------------------------------------
 
@@ -97,7 +90,11 @@ class LmdbOnlineStore(OnlineStore):
                 # What a fork has inherited cannot be used, and is in the way of a new one.
                 shared.environment.close()
             if shared is None or shared.pid != os.getpid():
-                shared = _OPEN[self._path] = _Shared(self._open(), os.getpid())
+                shared = _OPEN[self._path] = _Shared(self._open(), os.getpid(), self._options)
+            if replace(shared.options, path="") != replace(self._options, path=""):
+                hint = "give every store of the folder the same map_size_gb, sync and max_readers"
+                message = f"{self._subject} is open in this process with other options"
+                raise StoreError(message, subject=self._subject, hint=hint)
             shared.users += 1
             return shared
 
@@ -105,7 +102,7 @@ class LmdbOnlineStore(OnlineStore):
         options = self._options
         with self._failures("opened"):
             os.makedirs(self._path, exist_ok=True)
-            return lmdb.open(
+            environment = lmdb.open(
                 self._path,
                 map_size=int(options.map_size_gb * (1 << 30)),
                 sync=options.sync,
@@ -114,6 +111,9 @@ class LmdbOnlineStore(OnlineStore):
                 max_spare_txns=8,
                 readahead=False,
             )
+            # A reader that was killed keeps its place, and with it every page that it could still have read.
+            environment.reader_check()
+            return environment
 
     @contextmanager
     def _failures(self, done: str) -> Iterator[None]:
@@ -130,6 +130,11 @@ class LmdbOnlineStore(OnlineStore):
             return StoreFullError(message, subject=self._subject, hint=hint)
         if isinstance(error, lmdb.InvalidError | lmdb.CorruptedError | lmdb.VersionMismatchError):
             hint = "this is no LMDB folder, or damaged: move it away, then run `tiffin apply` and `tiffin materialize`"
+            return StoreError(message, subject=self._subject, hint=hint)
+        if isinstance(error, lmdb.MapResizedError):
+            hint = (
+                "another process has let it grow further: give every process the same map_size_gb, and start this again"
+            )
             return StoreError(message, subject=self._subject, hint=hint)
         if isinstance(error, lmdb.ReadersFullError):
             hint = "raise max_readers"
@@ -171,11 +176,13 @@ class LmdbOnlineStore(OnlineStore):
                     while self._drop_some(found[: layout.NUMBER_BYTES]):
                         pass
                 with self._environment.begin(write=True) as transaction:
-                    # What was written meanwhile goes with the name.
+                    # What was written meanwhile goes with the name. A table of the same name that was made meanwhile
+                    # has another number, and stays.
                     if found is not None:
                         self._drop_rows(transaction, found[: layout.NUMBER_BYTES], None)
-                    transaction.delete(layout.table_key(table))
-                    transaction.delete(layout.cursor_key(table))
+                    if transaction.get(layout.table_key(table)) == found:
+                        transaction.delete(layout.table_key(table))
+                        transaction.delete(layout.cursor_key(table))
 
     def _drop_some(self, number: bytes) -> bool:
         with self._environment.begin(write=True) as transaction:

@@ -6,13 +6,13 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self, TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, TypeVar
 
 from tiffin.backends.postgres import wire
 from tiffin.backends.postgres.config import PostgresOptions
 from tiffin.contracts.guard import Guard
+from tiffin.contracts.loops import PerLoop
 from tiffin.contracts.online import (
     OnlineCapabilities,
     OnlineLocation,
@@ -22,10 +22,11 @@ from tiffin.contracts.online import (
     WriteBatch,
     WriteResult,
 )
-from tiffin.contracts.options import options_from
 from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
 
 T = TypeVar("T")
+#: What is done on a connection.
+_Work = Callable[[wire.Link], wire.Exchange[T]]
 
 _TEXT, _BYTEA, _BYTEA_ARRAY, _TEXT_ARRAY = 25, 17, 1001, 1009
 _ROWS_PER_STATEMENT = 5_000
@@ -58,6 +59,8 @@ class PostgresOnlineStore(OnlineStore):
         link="https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT",
     )
 
+    options_type: ClassVar[type] = PostgresOptions
+
     def __init__(self, options: PostgresOptions, location: OnlineLocation) -> None:
         self._options = options
         self._conninfo = options.conninfo
@@ -68,23 +71,13 @@ class PostgresOnlineStore(OnlineStore):
         self._pid = os.getpid()
         self._idle: list[wire.Link] = []
         self._slots = threading.BoundedSemaphore(options.max_conn)
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
+        self._loops: PerLoop[_LoopPool] = PerLoop(lambda: _LoopPool(options.max_conn), _LoopPool.close)
         self._names: dict[str, str] = {}
         self._statements: dict[tuple[str, ...], str] = {}
 
-    @classmethod
-    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
-        """Build the store from the ``online_store`` section.
-
-        Raises:
-            ConfigError: an option is unknown or has a wrong value.
-        """
-        given = {name: value for name, value in options.items() if value is not None}
-        return cls(options_from(PostgresOptions, "online_store", given), location)
-
     # --- Connections and errors --------------------------------------------------------------------------------------
 
-    def _call(self, exchange: Callable[[wire.Link], wire.Exchange[T]], until: float) -> T:
+    def _call(self, exchange: _Work[T], until: float) -> T:
         """Run an exchange on a connection of the pool; one that fails half way is thrown away."""
         if self._pid != os.getpid():
             self._start_anew()
@@ -95,9 +88,10 @@ class PostgresOnlineStore(OnlineStore):
             with self._lock:
                 link = self._idle.pop() if self._idle else None
             if link is None:
-                link = self._open(until)
+                link, opening = wire.opening(self._conninfo)
+                wire.drive(link.raw, opening, until)
             return wire.drive(link.raw, exchange(link), until)
-        except (wire.QueryError, wire.LostError, wire.DeadlineError) as error:
+        except wire.ExchangeError as error:
             raise self._wrapped(error) from error
         finally:
             if link is not None and link.is_good:
@@ -107,28 +101,17 @@ class PostgresOnlineStore(OnlineStore):
                 link.close()
             self._slots.release()
 
-    def _open(self, until: float) -> wire.Link:
-        raw, exchange = wire.opening(self._conninfo)
-        try:
-            return wire.drive(raw, exchange, until)
-        except BaseException:
-            raw.finish()
-            raise
-
-    async def _call_async(self, exchange: Callable[[wire.Link], wire.Exchange[T]]) -> T:
-        loop = asyncio.get_running_loop()
-        pool = self._loops.get(loop)
-        if pool is None:
-            pool = self._loops[loop] = _LoopPool(self._options.max_conn)
+    async def _call_async(self, exchange: _Work[T]) -> T:
+        """The same in the running event loop, on a connection of its own pool."""
+        pool = self._loops.get()
         async with pool.slots:
             link = pool.idle.pop() if pool.idle else None
             try:
                 if link is None:
-                    raw, opening = wire.opening(self._conninfo)
-                    link = wire.Link(raw)
-                    await wire.drive_async(raw, opening)
+                    link, opening = wire.opening(self._conninfo)
+                    await wire.drive_async(link.raw, opening)
                 return await wire.drive_async(link.raw, exchange(link))
-            except (wire.QueryError, wire.LostError) as error:
+            except wire.ExchangeError as error:
                 raise self._wrapped(error) from error
             finally:
                 if link is not None and link.is_good:
@@ -144,25 +127,22 @@ class PostgresOnlineStore(OnlineStore):
                 self._pid, self._idle = os.getpid(), []
                 self._slots = threading.BoundedSemaphore(self._options.max_conn)
 
-    def _wrapped(self, error: Exception) -> StoreError:
-        if isinstance(error, wire.DeadlineError):
-            return self._unavailable("no answer in time", "check that it runs and can be reached")
+    def _wrapped(self, error: wire.ExchangeError) -> StoreError:
         text = str(error)
-        if isinstance(error, wire.LostError):
-            if any(words in text for words in _REFUSED):
-                message = f"{self._subject} refuses this user or has no such database"
-                hint = "check user, password, database and sslmode of online_store"
-                return StoreError(message, subject=self._subject, hint=hint)
+        if isinstance(error, wire.LostError) and any(words in text for words in _REFUSED):
+            message = f"{self._subject} refuses this user or has no such database"
+            hint = "check user, password, database and sslmode of online_store"
+            return StoreError(message, subject=self._subject, hint=hint)
+        if not isinstance(error, wire.QueryError) or error.state.startswith(_UNAVAILABLE):
             return self._unavailable(text, "check that it runs and can be reached")
-        state = error.state if isinstance(error, wire.QueryError) else ""
-        if state in _NO_TABLE:
-            return _NoTableError(f"{self._subject}: {text}", subject=self._subject, hint="run `tiffin apply`")
-        if state.startswith(_UNAVAILABLE):
-            return self._unavailable(text, "check that it runs and can be reached")
-        if state.startswith(_FULL):
+        if error.state in _NO_TABLE:
+            hint = "run `tiffin apply` to create it"
+            return StoreError(f"{self._subject} has no table {text}", subject=self._subject, hint=hint)
+        if error.state.startswith(_FULL):
             hint = "make room; rows written before stay, and running again converges"
             return StoreFullError(f"{self._subject}: {text}", subject=self._subject, hint=hint)
-        return StoreError(f"{self._subject}: {text} ({state})", subject=self._subject, hint="check the server's log")
+        message = f"{self._subject}: {text} ({error.state})"
+        return StoreError(message, subject=self._subject, hint="check the server's log")
 
     def _unavailable(self, what: str, hint: str) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self._subject}: {what}", subject=self._subject, hint=hint)
@@ -206,12 +186,7 @@ class PostgresOnlineStore(OnlineStore):
             drop = "; ".join(f"DROP TABLE IF EXISTS {own}.tiffin_{number}" for number in numbers)
             yield from wire.query(link, f"{drop}; COMMIT" if drop else "COMMIT")
 
-        try:
-            self._guard.write(lambda until: self._call(exchange, until))
-        except _NoTableError:
-            return
-        for table in tables:
-            self._names.pop(table, None)
+        self._guard.write(lambda until: self._call(self._or_else(exchange, None), until))
 
     def tables(self, prefix: str = "") -> list[TableInfo]:
         """The tables whose name starts with ``prefix``."""
@@ -235,84 +210,79 @@ class PostgresOnlineStore(OnlineStore):
                 found.append(TableInfo(name.decode(), *[int.from_bytes(each, "big") for each in numbers]))
             return found
 
-        try:
-            return self._guard.read(lambda until: self._call(exchange, until))
-        except _NoTableError:
-            return []
-
-    def _missing_names(self, tables: Sequence[str]) -> list[str]:
-        return [table for table in tables if table not in self._names]
+        return self._guard.read(lambda until: self._call(self._or_else(exchange, []), until))
 
     def _look_up(self, link: wire.Link, tables: Sequence[str]) -> wire.Exchange[None]:
+        """Ask for the numbers of tables.
+
+        Raises:
+            QueryError: a table was never ensured; its message is the table's name.
+        """
         sql = f"SELECT name, number FROM {self._schema}.tiffin_tables WHERE name = ANY($1)"
-        found = yield from wire.query(link, sql, [wire.text_array(tables)], [_TEXT_ARRAY])
-        known = {name.decode(): int.from_bytes(number, "big") for name, number in wire.rows(found)}
+        found = yield from self._or_else(
+            lambda link: wire.query(link, sql, [wire.text_array(tables)], [_TEXT_ARRAY]), None
+        )(link)
+        known = {} if found is None else {name.decode(): number for name, number in wire.rows(found)}
         for table in tables:
             if table not in known:
-                self._names.pop(table, None)
-                raise wire.QueryError(f"there is no table {table!r}", _NO_TABLE[0])
-            self._names[table] = f"{self._schema}.tiffin_{known[table]}"
+                raise wire.QueryError(repr(table), _NO_TABLE[0])
+            self._names[table] = f"{self._schema}.tiffin_{int.from_bytes(known[table], 'big')}"
 
-    def _on_tables(self, tables: Sequence[str], work: Callable[[wire.Link], wire.Exchange[T]]) -> _OnTables[T]:
-        """Work on tables whose names are looked up first, where they are not known."""
+    def _on(self, tables: Sequence[str], work: _Work[T]) -> _Work[T]:
+        """Work on tables by their numbers, which are looked up where they are not known, or not there any more."""
 
         def exchange(link: wire.Link) -> wire.Exchange[T]:
-            missing = self._missing_names(tables)
-            if missing:
-                yield from self._look_up(link, missing)
+            if not all(map(self._names.__contains__, tables)):
+                yield from self._look_up(link, tables)
+            try:
+                return (yield from work(link))
+            except wire.QueryError as error:
+                if error.state not in _NO_TABLE:
+                    raise
+            yield from self._look_up(link, tables)
             return (yield from work(link))
 
         return exchange
 
-    def _again(self, tables: Sequence[str], call: Callable[[], T]) -> T:
-        """Call, and once more with names that are looked up again when a table was not found by its number."""
-        try:
-            return call()
-        except _NoTableError:
-            for table in tables:
-                self._names.pop(table, None)
-        try:
-            return call()
-        except _NoTableError as error:
-            raise self._no_table(tables, error) from error
+    @staticmethod
+    def _or_else(work: _Work[T], value: T) -> _Work[T]:
+        """Work, or a value where nothing was ever ensured in this schema."""
 
-    def _no_table(self, tables: Sequence[str], error: StoreError) -> StoreError:
-        missing = next((table for table in tables if repr(table) in error.message), ", ".join(tables))
-        hint = "run `tiffin apply` to create it"
-        return StoreError(f"{self._subject} has no table {missing!r}", subject=self._subject, hint=hint)
+        def exchange(link: wire.Link) -> wire.Exchange[T]:
+            try:
+                return (yield from work(link))
+            except wire.QueryError as error:
+                if error.state not in _NO_TABLE:
+                    raise
+                if link.raw.transaction_status != wire.IDLE:
+                    yield from wire.query(link, "ROLLBACK")
+                return value
+
+        return exchange
 
     # --- Rows --------------------------------------------------------------------------------------------------------
 
     def write(self, batch: WriteBatch) -> WriteResult:
         """Write rows in the order of their keys, so that writers do not wait for each other in a ring."""
         written = 0
-        for exchange in self._writes(batch):
-            written += self._again(
-                [batch.table],
-                lambda each=exchange: self._guard.write(lambda until: self._call(each, until)),  # type: ignore[misc]
-            )
+        for part in self._writes(batch):
+            written += self._guard.write(lambda until, part=part: self._call(part, until))  # type: ignore[misc]
         return WriteResult(written, len(batch.rows) - written)
 
     async def write_async(self, batch: WriteBatch) -> WriteResult:
         """Like ``write``, without holding up the event loop."""
         written = 0
-        for exchange in self._writes(batch):
-            written += await self._again_async(
-                [batch.table],
-                lambda each=exchange: self._guard.write_async(lambda until: self._call_async(each)),  # type: ignore[misc]
-            )
+        for part in self._writes(batch):
+            written += await self._guard.write_async(lambda until, part=part: self._call_async(part))  # type: ignore[misc]
         return WriteResult(written, len(batch.rows) - written)
 
-    def _writes(self, batch: WriteBatch) -> Iterator[Callable[[wire.Link], wire.Exchange[int]]]:
+    def _writes(self, batch: WriteBatch) -> Iterator[_Work[int]]:
         """An exchange for each part of a batch; one for an empty batch too, which finds out about its table."""
         newest = batch.newest()
         order = sorted(range(len(newest.keys)), key=newest.keys.__getitem__)
         for start in range(0, max(len(order), 1), _ROWS_PER_STATEMENT):
             places = order[start : start + _ROWS_PER_STATEMENT]
-            arrays = [
-                wire.bytea_array([newest.keys[place] for place in places]),
-                wire.bytea_array([newest.rows[place] for place in places]),
-            ]
+            arrays = [wire.bytea_array([each[place] for place in places]) for each in (newest.keys, newest.rows)]
 
             def work(link: wire.Link, arrays: list[bytes] = arrays) -> wire.Exchange[int]:
                 sql = (
@@ -322,44 +292,28 @@ class PostgresOnlineStore(OnlineStore):
                 result = yield from wire.prepared(link, sql, arrays, [_BYTEA_ARRAY] * 2)
                 return result.command_tuples or 0
 
-            yield self._on_tables([batch.table], work)
+            yield self._on([batch.table], work)
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, by one prepared statement where their number allows it."""
         found: list[list[bytes | None]] = []
-        for start in range(0, len(requests), _TABLES_PER_READ):
-            some = requests[start : start + _TABLES_PER_READ]
-            tables = [request.table for request in some]
-            exchange = self._on_tables(tables, lambda link, some=some: self._read(link, some))  # type: ignore[misc]
-            found += self._again(
-                tables,
-                lambda each=exchange: self._guard.read(lambda until: self._call(each, until)),  # type: ignore[misc]
-            )
+        for part in self._reads(requests):
+            found += self._guard.read(lambda until, part=part: self._call(part, until))  # type: ignore[misc]
         return found
 
     async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """Like ``read``, without holding up the event loop."""
         found: list[list[bytes | None]] = []
+        for part in self._reads(requests):
+            found += await self._guard.read_async(lambda until, part=part: self._call_async(part))  # type: ignore[misc]
+        return found
+
+    def _reads(self, requests: Sequence[ReadRequest]) -> Iterator[_Work[list[list[bytes | None]]]]:
+        """An exchange for each part of a request."""
         for start in range(0, len(requests), _TABLES_PER_READ):
             some = requests[start : start + _TABLES_PER_READ]
             tables = [request.table for request in some]
-            exchange = self._on_tables(tables, lambda link, some=some: self._read(link, some))  # type: ignore[misc]
-            found += await self._again_async(
-                tables,
-                lambda each=exchange: self._guard.read_async(lambda until: self._call_async(each)),  # type: ignore[misc]
-            )
-        return found
-
-    async def _again_async(self, tables: Sequence[str], call: Callable[[], Any]) -> Any:
-        try:
-            return await call()
-        except _NoTableError:
-            for table in tables:
-                self._names.pop(table, None)
-        try:
-            return await call()
-        except _NoTableError as error:
-            raise self._no_table(tables, error) from error
+            yield self._on(tables, lambda link, some=some: self._read(link, some))  # type: ignore[misc]
 
     def _read(self, link: wire.Link, requests: Sequence[ReadRequest]) -> wire.Exchange[list[list[bytes | None]]]:
         names = tuple([self._names[request.table] for request in requests])
@@ -391,11 +345,8 @@ class PostgresOnlineStore(OnlineStore):
                     return wire.rows((yield from wire.prepared(link, sql.format(""), [], [])))
                 return wire.rows((yield from wire.prepared(link, sql.format("WHERE key > $1"), [after], [_BYTEA])))
 
-            exchange = self._on_tables([table], work)
-            page = self._again(
-                [table],
-                lambda each=exchange: self._guard.read(lambda until: self._call(each, until)),  # type: ignore[misc]
-            )
+            exchange = self._on([table], work)
+            page = self._guard.read(lambda until, part=exchange: self._call(part, until))  # type: ignore[misc]
             if not page:
                 return
             yield page
@@ -409,8 +360,7 @@ class PostgresOnlineStore(OnlineStore):
             result = yield from wire.prepared(link, sql, [wire.bytea_array(keys)], [_BYTEA_ARRAY])
             return result.command_tuples or 0
 
-        exchange = self._on_tables([table], work)
-        return self._again([table], lambda: self._guard.write(lambda until: self._call(exchange, until)))
+        return self._guard.write(lambda until: self._call(self._on([table], work), until))
 
     # --- Cursors -----------------------------------------------------------------------------------------------------
 
@@ -422,10 +372,7 @@ class PostgresOnlineStore(OnlineStore):
             found = wire.rows((yield from wire.query(link, sql, [table.encode()], [_TEXT])))
             return found[0][0] if found else None
 
-        try:
-            return self._guard.read(lambda until: self._call(exchange, until))
-        except _NoTableError:
-            return None
+        return self._guard.read(lambda until: self._call(self._or_else(exchange, None), until))
 
     def put_cursor(self, table: str, cursor: bytes) -> None:
         """Keep a cursor."""
@@ -443,20 +390,14 @@ class PostgresOnlineStore(OnlineStore):
         """Close all connections that nobody uses just now."""
         with self._lock:
             idle, self._idle = (self._idle, []) if self._pid == os.getpid() else ([], self._idle)
-            for pool in list(self._loops.values()):
-                idle += pool.idle
-                pool.idle = []
         for link in idle:
             link.close()
+        for pool in self._loops.values():
+            pool.close()
 
 
-_OnTables = Callable[[wire.Link], wire.Exchange[T]]
 #: Connections of a parent process, kept from being closed by its child.
 _INHERITED: list[wire.Link] = []
-
-
-class _NoTableError(StoreError):
-    """A table is not found by its number, or its name has none."""
 
 
 class _LoopPool:
@@ -465,3 +406,9 @@ class _LoopPool:
     def __init__(self, most: int) -> None:
         self.idle: list[wire.Link] = []
         self.slots = asyncio.Semaphore(most)
+
+    def close(self) -> None:
+        """Close those that nobody uses just now; nothing has to be awaited for that."""
+        idle, self.idle = self.idle, []
+        for link in idle:
+            link.close()

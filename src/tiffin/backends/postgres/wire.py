@@ -26,15 +26,22 @@ _ARRAY = struct.Struct(">iiIii")
 _BYTEA, _TEXT = 17, 25
 
 
-class DeadlineError(Exception):
+IDLE = pq.TransactionStatus.IDLE
+
+
+class ExchangeError(Exception):
+    """An exchange did not come to its end."""
+
+
+class DeadlineError(ExchangeError):
     """The server did not answer in time."""
 
 
-class LostError(Exception):
+class LostError(ExchangeError):
     """The connection cannot be opened, or is gone."""
 
 
-class QueryError(Exception):
+class QueryError(ExchangeError):
     """The server refuses a statement.
 
     Attributes:
@@ -61,29 +68,27 @@ class Link:
     @property
     def is_good(self) -> bool:
         """Whether it may be used again."""
-        return bool(self.raw.status == pq.ConnStatus.OK and self.raw.transaction_status == pq.TransactionStatus.IDLE)
+        return bool(self.raw.status == pq.ConnStatus.OK and self.raw.transaction_status == IDLE)
 
     def close(self) -> None:
         """Close it; the server notices by itself."""
         self.raw.finish()
 
 
-def opening(conninfo: str) -> tuple[Any, Exchange[Link]]:
-    """A connection that begins, and the exchange that brings it to its end."""
+def opening(conninfo: str) -> tuple[Link, Exchange[None]]:
+    """A connection that begins, and the exchange that opens it."""
     raw = pq.PGconn.connect_start(conninfo.encode())
-    return raw, _opening(raw)
+    return Link(raw), _opening(raw)
 
 
-def _opening(raw: Any) -> Exchange[Link]:
+def _opening(raw: Any) -> Exchange[None]:
     while True:
-        if raw.status == pq.ConnStatus.BAD:
-            raise LostError(_text(raw))
-        status = raw.connect_poll()
+        status = raw.connect_poll() if raw.status != pq.ConnStatus.BAD else pq.PollingStatus.FAILED
         if status == pq.PollingStatus.OK:
             raw.nonblocking = 1
-            return Link(raw)
+            return
         if status == pq.PollingStatus.FAILED:
-            raise LostError(_text(raw))
+            raise LostError(" ".join(raw.error_message.decode(errors="replace").split()))
         yield READ if status == pq.PollingStatus.READING else WRITE
 
 
@@ -168,7 +173,7 @@ def drive(raw: Any, exchange: Exchange[T], until: float) -> T:
             left = until - time.monotonic()
             found = poller.poll(left * 1000) if left > 0 else []
             if not found:
-                raise DeadlineError
+                raise DeadlineError("no answer in time")
             wanted = exchange.send(_ready(found[0][1]))
     except StopIteration as done:
         value: T = done.value
@@ -241,8 +246,3 @@ def rows(result: Any) -> list[tuple[bytes, ...]]:
     """The rows of a result, as they came."""
     get, columns = result.get_value, range(result.nfields)
     return [tuple([get(row, column) for column in columns]) for row in range(result.ntuples)]
-
-
-def _text(raw: Any) -> str:
-    message: str = raw.error_message.decode(errors="replace")
-    return " ".join(message.split())

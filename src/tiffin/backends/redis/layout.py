@@ -9,6 +9,8 @@ again, so that it never takes the rows of one table for another's.
 
 from __future__ import annotations
 
+from hashlib import sha1
+
 TABLES = b"tiffin:{tables}"
 NEXT = b"tiffin:{tables}:next"
 EPOCH = b"tiffin:{tables}:epoch"
@@ -19,9 +21,10 @@ GONE = b"tiffin:{tables}:gone"
 _NUMBER_BYTES = 4
 _GLOB = frozenset(b"*?[]^-\\")
 
-#: KEYS: rows. ARGV: their contents, then for each the moment in ms at which it leaves (negative: from now), or nothing.
-#: Of two contents the one with the greater bytes stays; Lua's own comparison goes by the locale, so bytes are compared
-#: by fours.
+#: KEYS: the mark, rows; without the mark where ARGV has none. ARGV: the mark that the keys belong to, the contents of
+#: the rows, then for each the moment in ms at which it leaves (negative: from now), or nothing. How many rows were
+#: newer, or ``ANOTHER_MARK``. Of two contents the one with the greater bytes stays; Lua's own comparison goes by the
+#: locale, so bytes are compared by fours.
 WRITE = """
 local function newer(a, b)
   local least, i = math.min(#a, #b), 1
@@ -37,29 +40,33 @@ local function newer(a, b)
   end
   return #a > #b
 end
-local count = #KEYS
-local held = redis.call('MGET', unpack(KEYS))
-local sets, size, written = {}, 0, 0
+local first = 1
+if ARGV[1] ~= '' then
+  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+  first = 2
+end
+local count = #KEYS - first + 1
+local held = redis.call('MGET', unpack(KEYS, first))
+local sets, leaves, size, written = {}, {}, 0, 0
 for i = 1, count do
-  local row = ARGV[i]
+  local key, row = KEYS[first + i - 1], ARGV[1 + i]
   if not held[i] or newer(row, held[i]) then
-    sets[size + 1], sets[size + 2] = KEYS[i], row
+    sets[size + 1], sets[size + 2] = key, row
+    leaves[size + 1] = tonumber(ARGV[1 + count + i])
     size, written = size + 2, written + 1
   end
 end
 if written > 0 then
   redis.call('MSET', unpack(sets))
-  if #ARGV > count then
-    local leaves = {}
-    for i = 1, count do leaves[KEYS[i]] = ARGV[count + i] end
-    for i = 1, size, 2 do
-      local at = tonumber(leaves[sets[i]])
-      if at < 0 then redis.call('PEXPIRE', sets[i], -at) else redis.call('PEXPIREAT', sets[i], at) end
-    end
+  for i = 1, size, 2 do
+    local at = leaves[i]
+    if at and at < 0 then redis.call('PEXPIRE', sets[i], -at) elseif at then redis.call('PEXPIREAT', sets[i], at) end
   end
 end
 return written
 """
+WRITE_SHA = sha1(WRITE.encode()).hexdigest()
+ANOTHER_MARK = -1
 
 #: KEYS: the hash of tables, the counter, the mark. ARGV: a new mark, names. Numbers are given out where there are none.
 ENSURE = """
@@ -98,6 +105,11 @@ return found
 def suffix(number: int) -> bytes:
     """What ends the keys of a table."""
     return b"}" + number.to_bytes(_NUMBER_BYTES, "big")
+
+
+def number_of(suffix: bytes) -> int:
+    """The number of the table whose keys end so."""
+    return int.from_bytes(suffix[1:], "big")
 
 
 def row_key(key: bytes, ending: bytes) -> bytes:

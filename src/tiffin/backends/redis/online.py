@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
-from weakref import WeakKeyDictionary
 
 from redis import exceptions
 
@@ -18,6 +17,7 @@ from tiffin.backends.redis import layout
 from tiffin.backends.redis.clients import connect, connect_async, set_deadline
 from tiffin.backends.redis.config import RedisOptions
 from tiffin.contracts.guard import Guard
+from tiffin.contracts.loops import PerLoop
 from tiffin.contracts.online import (
     OnlineCapabilities,
     OnlineLocation,
@@ -27,8 +27,12 @@ from tiffin.contracts.online import (
     WriteBatch,
     WriteResult,
 )
-from tiffin.contracts.options import options_from
 from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
+
+T = TypeVar("T")
+Command = tuple[Any, ...]
+#: Commands that are yielded, and replies that are sent in; a script that Redis does not have is thrown in.
+Exchange = Generator[Command, Any, T]
 
 #: Rows per script: about 0.1 MB and a few milliseconds, in which the server answers nobody else.
 _ROWS_PER_SCRIPT = 500
@@ -46,6 +50,19 @@ _UNAVAILABLE = (
     exceptions.ReadOnlyError,
     OSError,
 )
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What is known of the tables' numbers.
+
+    Attributes:
+        mark: the mark that they belong to.
+        endings: table to what ends the keys of its rows.
+    """
+
+    mark: bytes | None
+    endings: dict[str, bytes]
 
 
 class RedisOnlineStore(OnlineStore):
@@ -68,6 +85,8 @@ class RedisOnlineStore(OnlineStore):
         link="https://redis.io/docs/latest/develop/programmability/eval-intro/",
     )
 
+    options_type: ClassVar[type] = RedisOptions
+
     def __init__(self, options: RedisOptions, location: OnlineLocation) -> None:
         self._options = options
         self._subject = f"online store redis {options.address}"
@@ -75,20 +94,8 @@ class RedisOnlineStore(OnlineStore):
         self._is_cluster = options.redis_type == "redis_cluster"
         self._lock = threading.Lock()
         self._opened: tuple[int, Any] | None = None
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
-        self._endings: dict[str, bytes] = {}
-        self._epoch: bytes | None = b"?"
-        self._script = ""
-
-    @classmethod
-    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
-        """Build the store from the ``online_store`` section.
-
-        Raises:
-            ConfigError: an option is unknown or has a wrong value.
-        """
-        given = {name: 0 if name == "key_ttl_seconds" and value is None else value for name, value in options.items()}
-        return cls(options_from(RedisOptions, "online_store", given), location)
+        self._loops: PerLoop[Any] = PerLoop(lambda: connect_async(options))
+        self._known = _Numbers(None, {})
 
     # --- Clients and errors ------------------------------------------------------------------------------------------
 
@@ -103,13 +110,6 @@ class RedisOnlineStore(OnlineStore):
                     opened = self._opened = (os.getpid(), connect(self._options))
         return opened[1]
 
-    def _async_client(self) -> Any:
-        loop = asyncio.get_running_loop()
-        client = self._loops.get(loop)
-        if client is None:
-            client = self._loops[loop] = connect_async(self._options)
-        return client
-
     @contextmanager
     def _failures(self, until: float) -> Iterator[None]:
         """Set the deadline of this thread, and wrap Redis's errors once."""
@@ -118,6 +118,55 @@ class RedisOnlineStore(OnlineStore):
             yield
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             raise self._wrapped(error) from error
+
+    def _call(self, exchange: Exchange[T], until: float) -> T:
+        """Run an exchange in this thread."""
+        with self._failures(until):
+            try:
+                command = next(exchange)
+                while True:
+                    try:
+                        reply = self._execute(command)
+                    except exceptions.NoScriptError as error:
+                        command = exchange.throw(error)
+                    else:
+                        command = exchange.send(reply)
+            except StopIteration as done:
+                value: T = done.value
+                return value
+
+    async def _call_async(self, exchange: Exchange[T]) -> T:
+        """Run an exchange in the running event loop."""
+        client = self._loops.get()
+        with self._failures(0):
+            try:
+                command = next(exchange)
+                while True:
+                    try:
+                        reply = await self._execute_async(client, command)
+                    except exceptions.NoScriptError as error:
+                        command = exchange.throw(error)
+                    else:
+                        command = exchange.send(reply)
+            except StopIteration as done:
+                value: T = done.value
+                return value
+
+    def _execute(self, command: Command) -> Any:
+        if not self._is_cluster or command[0] != "MGET":
+            return self._client.execute_command(*command)
+        pipeline = self._client.pipeline()
+        for key in command[1:]:
+            pipeline.get(key)
+        return pipeline.execute()
+
+    async def _execute_async(self, client: Any, command: Command) -> Any:
+        if not self._is_cluster or command[0] != "MGET":
+            return await client.execute_command(*command)
+        pipeline = client.pipeline()
+        for key in command[1:]:
+            pipeline.get(key)
+        return await pipeline.execute()
 
     def _wrapped(self, error: Exception) -> StoreError:
         text = str(error)
@@ -165,8 +214,6 @@ class RedisOnlineStore(OnlineStore):
             for page in self._key_pages(number):
                 self._remove(page)
             self._guard.write(lambda until, number=number: self._forget_gone(until, number))  # type: ignore[misc]
-        for table in tables:
-            self._endings.pop(table, None)
 
     def _forget_gone(self, until: float, number: int) -> None:
         with self._failures(until):
@@ -196,136 +243,100 @@ class RedisOnlineStore(OnlineStore):
         with self._failures(until):
             return sum(self._client.memory_usage(key) or 0 for key in keys)
 
-    def _ending(self, table: str) -> bytes:
-        return self._endings_of([table])[0]
-
-    def _endings_of(self, tables: Sequence[str]) -> list[bytes]:
-        """What ends the keys of some tables.
+    def _numbers(self, tables: Sequence[str]) -> Exchange[_Numbers]:
+        """The endings of the keys of some tables, asked for where they are not known.
 
         Raises:
             StoreError: a table was never ensured.
         """
-        known = self._endings
-        missing = [table for table in tables if table not in known]
-        if missing:
-            self._guard.read(lambda until: self._look_up(until, missing))
-        return self._found_endings(tables)
+        known = self._known
+        if all(map(known.endings.__contains__, tables)):
+            return known
+        return (yield from self._look_up(tables))
 
-    def _found_endings(self, tables: Sequence[str]) -> list[bytes]:
-        try:
-            return [self._endings[table] for table in tables]
-        except KeyError as error:
-            raise self._no_table(error.args[0]) from None
-
-    def _look_up(self, until: float, tables: Sequence[str]) -> None:
-        """Ask for the numbers of tables, and for the mark that they belong to."""
-        with self._failures(until):
-            # The mark first: a table that is dropped in between is then asked for again.
-            epoch = self._client.get(layout.EPOCH)
-            numbers = self._client.hmget(layout.TABLES, tables)
-        self._adopt(epoch, tables, numbers)
-
-    def _adopt(self, epoch: bytes | None, tables: Sequence[str], numbers: Sequence[bytes | None]) -> None:
+    def _look_up(self, tables: Sequence[str]) -> Exchange[_Numbers]:
+        # The mark first: a table that is dropped in between is then asked for again.
+        mark = yield "GET", layout.EPOCH
+        numbers = yield "HMGET", layout.TABLES, *tables
         with self._lock:
-            if epoch != self._epoch:
-                self._endings, self._epoch = {}, epoch
+            known = self._known if self._known.mark == mark else _Numbers(mark, {})
             for table, number in zip(tables, numbers, strict=True):
                 if number is None:
-                    self._endings.pop(table, None)
-                else:
-                    self._endings[table] = layout.suffix(int(number))
+                    raise self._no_table(table)
+                known.endings[table] = layout.suffix(int(number))
+            self._known = known
+        return known
 
     # --- Rows --------------------------------------------------------------------------------------------------------
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, by one MGET."""
-        tables = [request.table for request in requests]
-        while True:
-            keys = _row_keys(requests, self._endings_of(tables))
-            if len(keys) == 1:
-                return [[] for _ in requests]
-            found = self._guard.read(lambda until, keys=keys: self._fetch(until, keys))  # type: ignore[misc]
-            if found[0] == self._epoch:
-                return _by_request(requests, found)
-            self._guard.read(lambda until: self._look_up(until, tables))
-
-    def _fetch(self, until: float, keys: Sequence[bytes]) -> list[bytes | None]:
-        with self._failures(until):
-            if not self._is_cluster:
-                return list(self._client.execute_command("MGET", *keys))
-            pipeline = self._client.pipeline()
-            for key in keys:
-                pipeline.get(key)
-            return list(pipeline.execute())
+        return self._guard.read(lambda until: self._call(self._read(requests), until))
 
     async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """Like ``read``, without holding up the event loop."""
+        return await self._guard.read_async(lambda until: self._call_async(self._read(requests)))
+
+    def _read(self, requests: Sequence[ReadRequest]) -> Exchange[list[list[bytes | None]]]:
         tables = [request.table for request in requests]
-        if any(table not in self._endings for table in tables):
-            await self._guard.read_async(lambda until: self._look_up_async(tables))
+        known = yield from self._numbers(tables)
         while True:
-            keys = _row_keys(requests, self._found_endings(tables))
+            # The mark comes with the rows: when it is another one, the endings may be those of other tables by now.
+            keys = [layout.EPOCH]
+            for request in requests:
+                ending = known.endings[request.table]
+                keys += [b"{" + key + ending for key in request.keys]
             if len(keys) == 1:
                 return [[] for _ in requests]
-            found = await self._guard.read_async(lambda until, keys=keys: self._fetch_async(keys))  # type: ignore[misc]
-            if found[0] == self._epoch:
+            found = yield "MGET", *keys
+            if found[0] == known.mark:
                 return _by_request(requests, found)
-            await self._guard.read_async(lambda until: self._look_up_async(tables))
-
-    async def _fetch_async(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        client = self._async_client()
-        with self._failures(0):
-            if not self._is_cluster:
-                return list(await client.execute_command("MGET", *keys))
-            pipeline = client.pipeline()
-            for key in keys:
-                pipeline.get(key)
-            return list(await pipeline.execute())
-
-    async def _look_up_async(self, tables: Sequence[str]) -> None:
-        client = self._async_client()
-        with self._failures(0):
-            epoch = await client.get(layout.EPOCH)
-            numbers = await client.hmget(layout.TABLES, tables)
-        self._adopt(epoch, tables, numbers)
+            known = yield from self._look_up(tables)
 
     def write(self, batch: WriteBatch) -> WriteResult:
         """Write rows by a script, part by part; each part is compared and written at one moment."""
-        newest = batch.newest()
-        ending = self._current_ending(batch.table)
         written = 0
-        for keys, rows, leaves in self._parts(newest, ending):
-            written += self._guard.write(
-                lambda until, part=(keys, rows, leaves): self._write_part(until, *part)  # type: ignore[misc]
-            )
+        for part in self._parts(batch.newest()):
+            written += self._guard.write(lambda until, part=part: self._call(self._write(part), until))  # type: ignore[misc]
         return WriteResult(written, len(batch.rows) - written)
 
     async def write_async(self, batch: WriteBatch) -> WriteResult:
         """Like ``write``, without holding up the event loop."""
-        if self._is_cluster:
-            return await super().write_async(batch)
-        newest = batch.newest()
-        await self._guard.read_async(lambda until: self._look_up_async([batch.table]))
-        (ending,) = self._found_endings([batch.table])
         written = 0
-        for keys, rows, leaves in self._parts(newest, ending):
-            written += await self._guard.write_async(
-                lambda until, part=(keys, rows, leaves): self._write_part_async(*part)  # type: ignore[misc]
-            )
+        for part in self._parts(batch.newest()):
+            written += await self._guard.write_async(lambda until, part=part: self._call_async(self._write(part)))  # type: ignore[misc]
         return WriteResult(written, len(batch.rows) - written)
 
-    def _current_ending(self, table: str) -> bytes:
-        """The ending of a table that is there now: a write must not go to one that was dropped."""
-        self._guard.read(lambda until: self._look_up(until, [table]))
-        return self._found_endings([table])[0]
-
-    def _parts(self, batch: WriteBatch, ending: bytes) -> Iterator[tuple[list[bytes], Sequence[bytes], list[int]]]:
-        """Keys, rows and when they leave, in parts for one script each."""
+    def _parts(self, batch: WriteBatch) -> Iterator[WriteBatch]:
+        """Parts of a batch, for one script each: all keys of a script have to be in one slot of a cluster."""
         size = 1 if self._is_cluster else _ROWS_PER_SCRIPT
-        for start in range(0, len(batch.keys), size):
-            rows = batch.rows[start : start + size]
-            keys = [layout.row_key(key, ending) for key in batch.keys[start : start + size]]
-            yield keys, rows, self._leaving(rows, batch.ttl_us)
+        for start in range(0, max(len(batch.keys), 1), size):
+            part = slice(start, start + size)
+            yield WriteBatch(batch.table, batch.keys[part], batch.rows[part], batch.ttl_us)
+
+    def _write(self, part: WriteBatch) -> Exchange[int]:
+        """Write a part; how many of its rows were newer."""
+        known = yield from self._numbers([part.table])
+        leaves = self._leaving(part.rows, part.ttl_us)
+        while True:
+            keys = [layout.row_key(key, known.endings[part.table]) for key in part.keys]
+            if self._is_cluster or not keys:
+                # The mark is in another slot than the rows, so that it is looked at before.
+                if (yield "GET", layout.EPOCH) == known.mark:
+                    return (yield from self._run_script(keys, b"", part.rows, leaves)) if keys else 0
+            else:
+                written = yield from self._run_script([layout.EPOCH, *keys], known.mark or b"", part.rows, leaves)
+                if written != layout.ANOTHER_MARK:
+                    return written
+            known = yield from self._look_up([part.table])
+
+    @staticmethod
+    def _run_script(keys: Sequence[bytes], mark: bytes, rows: Sequence[bytes], leaves: Sequence[int]) -> Exchange[int]:
+        arguments = (len(keys), *keys, mark, *rows, *leaves)
+        try:
+            return int((yield "EVALSHA", layout.WRITE_SHA, *arguments))
+        except exceptions.NoScriptError:
+            return int((yield "EVAL", layout.WRITE, *arguments))
 
     def _leaving(self, rows: Sequence[bytes], ttl_us: int | None) -> list[int]:
         """When rows leave Redis, in ms since 1970, negative for ms from now; nothing where they stay."""
@@ -334,71 +345,59 @@ class RedisOnlineStore(OnlineStore):
             return [-1000 * options.key_ttl_seconds] * len(rows)
         if ttl_us is None or options.expiry_margin_seconds < 0:
             return []
-        after_ms = int(ttl_us / 1000 + options.expiry_margin_seconds * 1000)
+        after_ms = int(ttl_us / 1000 + options.expiry_margin_seconds * 1000) + 1
         events = ((int.from_bytes(row[:8], "big") - _FLIP) // 1000 for row in rows)
         return [min(max(event + after_ms, 1), _LAST_MS) for event in events]
 
-    def _write_part(self, until: float, keys: list[bytes], rows: Sequence[bytes], leaves: list[int]) -> int:
-        with self._failures(until):
-            client = self._client
-            try:
-                return int(client.evalsha(self._loaded(client), len(keys), *keys, *rows, *leaves))
-            except exceptions.NoScriptError:
-                self._script = ""
-                return int(client.evalsha(self._loaded(client), len(keys), *keys, *rows, *leaves))
-
-    def _loaded(self, client: Any) -> str:
-        if not self._script:
-            self._script = client.script_load(layout.WRITE)
-        return self._script
-
-    async def _write_part_async(self, keys: list[bytes], rows: Sequence[bytes], leaves: list[int]) -> int:
-        client = self._async_client()
-        with self._failures(0):
-            try:
-                script = self._script or await client.script_load(layout.WRITE)
-                written = int(await client.evalsha(script, len(keys), *keys, *rows, *leaves))
-            except exceptions.NoScriptError:
-                script = await client.script_load(layout.WRITE)
-                written = int(await client.evalsha(script, len(keys), *keys, *rows, *leaves))
-            self._script = script
-            return written
-
     def scan(self, table: str, *, page_rows: int = 10_000) -> Iterator[list[tuple[bytes, bytes]]]:
         """The pairs of a table in Redis's own order. The keys that came are remembered, since SCAN may repeat them."""
-        number = int.from_bytes(self._current_ending(table)[1:], "big")
-        for keys in self._key_pages(number, min(page_rows, _KEYS_PER_PAGE)):
-            rows = self._guard.read(lambda until, keys=keys: self._fetch(until, keys))  # type: ignore[misc]
+        for keys in self._key_pages(self._number_of(table), page_rows):
+            rows = self._guard.read(lambda until, keys=keys: self._mget(until, keys))  # type: ignore[misc]
             pairs = zip(keys, rows, strict=True)
             page = [(layout.entity_key(key), row) for key, row in pairs if row is not None]
             if page:
                 yield page
 
-    def _key_pages(self, number: int, count: int = _KEYS_PER_PAGE) -> Iterator[list[bytes]]:
+    def _mget(self, until: float, keys: Sequence[bytes]) -> list[bytes | None]:
+        with self._failures(until):
+            return list(self._execute(("MGET", *keys)))
+
+    def _number_of(self, table: str) -> int:
+        """The number that a table has now."""
+        known = self._guard.read(lambda until: self._call(self._look_up([table]), until))
+        return layout.number_of(known.endings[table])
+
+    def _key_pages(self, number: int, most: int = _KEYS_PER_PAGE) -> Iterator[list[bytes]]:
         """The keys of a table, each once."""
         ending, seen = layout.suffix(number), set[bytes]()
-        page: list[bytes] = []
-        keys = self._client.scan_iter(match=layout.pattern(number), count=_KEYS_PER_PAGE)
-        while True:
-            key = self._guard.read(lambda until: self._next(until, keys))
-            if key is None:
-                break
-            if key not in seen and key.startswith(b"{") and key.endswith(ending):
-                seen.add(key)
-                page.append(key)
-            if len(page) == count:
-                yield page
-                page = []
-        if page:
-            yield page
+        for node in self._guard.read(self._nodes):
+            cursor = 0
+            while True:
+                # A call by its cursor can be made again, which a generator that has failed cannot.
+                cursor, keys = self._guard.read(
+                    lambda until, node=node, cursor=cursor: self._scan_page(until, node, cursor, number)  # type: ignore[misc]
+                )
+                fresh = [key for key in dict.fromkeys(keys) if key not in seen and key.endswith(ending)]
+                seen.update(fresh)
+                for start in range(0, len(fresh), most):
+                    yield fresh[start : start + most]
+                if cursor == 0:
+                    break
 
-    def _next(self, until: float, keys: Iterator[bytes]) -> bytes | None:
+    def _nodes(self, until: float) -> list[Any]:
+        """The servers that hold keys."""
         with self._failures(until):
-            return next(keys, None)
+            client = self._client
+            return [node.redis_connection for node in client.get_primaries()] if self._is_cluster else [client]
+
+    def _scan_page(self, until: float, node: Any, cursor: int, number: int) -> tuple[int, list[bytes]]:
+        with self._failures(until):
+            found: tuple[int, list[bytes]] = node.scan(cursor, layout.pattern(number), _KEYS_PER_PAGE)
+            return found
 
     def delete(self, table: str, keys: Sequence[bytes]) -> int:
         """Remove rows outright."""
-        ending = self._current_ending(table)
+        ending = layout.suffix(self._number_of(table))
         wanted = [layout.row_key(key, ending) for key in dict.fromkeys(keys)]
         pages = (wanted[start : start + _KEYS_PER_PAGE] for start in range(0, len(wanted), _KEYS_PER_PAGE))
         return sum(map(self._remove, pages))
@@ -443,17 +442,9 @@ class RedisOnlineStore(OnlineStore):
 
     async def close_async(self) -> None:
         """Close the connections of this event loop."""
-        client = self._loops.pop(asyncio.get_running_loop(), None)
+        client = self._loops.pop()
         if client is not None:
             await client.aclose()
-
-
-def _row_keys(requests: Sequence[ReadRequest], endings: Sequence[bytes]) -> list[bytes]:
-    """The keys of one MGET: the mark, then all rows."""
-    keys = [layout.EPOCH]
-    for request, ending in zip(requests, endings, strict=True):
-        keys += [b"{" + key + ending for key in request.keys]
-    return keys
 
 
 def _by_request(requests: Sequence[ReadRequest], found: list[bytes | None]) -> list[list[bytes | None]]:

@@ -7,14 +7,15 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.backends.sqlite.tables import (
     CREATE_CURSORS,
     CURSORS,
+    LAYOUT,
     NUMBERS,
     PARTS,
     Part,
@@ -33,7 +34,6 @@ from tiffin.contracts.online import (
     WriteBatch,
     WriteResult,
 )
-from tiffin.contracts.options import options_from
 from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
 
 #: Keys per statement and tables per statement; far below SQLite's limits of variables and of compound terms.
@@ -75,6 +75,8 @@ class SqliteOnlineStore(OnlineStore):
         link="https://www.sqlite.org/lang_upsert.html",
     )
 
+    options_type: ClassVar[type] = SqliteOptions
+
     def __init__(self, options: SqliteOptions, location: OnlineLocation) -> None:
         path = os.path.expanduser(options.path)
         self._path = path if os.path.isabs(path) else os.path.join(location.base_path, path)
@@ -83,15 +85,6 @@ class SqliteOnlineStore(OnlineStore):
         self._handles: weakref.WeakSet[_Handle] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._statements: dict[object, str] = {}
-
-    @classmethod
-    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
-        """Build the store from the ``online_store`` section.
-
-        Raises:
-            ConfigError: an option is unknown or has a wrong value.
-        """
-        return cls(options_from(SqliteOptions, "online_store", options), location)
 
     # --- Connections and errors --------------------------------------------------------------------------------------
 
@@ -116,6 +109,7 @@ class SqliteOnlineStore(OnlineStore):
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
                 connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+                self._check_layout(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -123,6 +117,20 @@ class SqliteOnlineStore(OnlineStore):
         with self._lock:
             self._handles.add(handle)
         return handle
+
+    def _check_layout(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file whose tables lie in another way than ``sqlite.tables`` says."""
+        # In one statement, so of one moment: another process may be making the first table.
+        sql = "SELECT user_version, EXISTS (SELECT 1 FROM sqlite_master) FROM pragma_user_version"
+        found, has_tables = connection.execute(sql).fetchone()
+        if found == LAYOUT or not has_tables:
+            return
+        subject = f"online store sqlite {self._path}"
+        if found > LAYOUT:
+            hint = "a newer tiffin wrote it: install that, or give another path"
+        else:
+            hint = "an older tiffin wrote it: move it away, then run `tiffin apply` and `tiffin materialize`"
+        raise StoreError(f"{subject} is of layout {found}, this tiffin reads {LAYOUT}", subject=subject, hint=hint)
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
         """Switch to a write-ahead log. SQLite does not wait for others while it switches, so this does."""
@@ -180,7 +188,7 @@ class SqliteOnlineStore(OnlineStore):
     def ensure(self, tables: Sequence[str]) -> None:
         """Create the tables that are not there."""
         with self._transaction() as connection:
-            connection.execute(CREATE_CURSORS)
+            self._prepare(connection)
             for table in tables:
                 for part in PARTS:
                     connection.execute(f"CREATE TABLE IF NOT EXISTS {quote(table, part)} {part.columns}")
@@ -188,11 +196,17 @@ class SqliteOnlineStore(OnlineStore):
     def drop(self, tables: Sequence[str]) -> None:
         """Remove tables with their rows and cursors."""
         with self._transaction() as connection:
-            connection.execute(CREATE_CURSORS)
+            self._prepare(connection)
             for table in tables:
                 for part in PARTS:
                     connection.execute(f"DROP TABLE IF EXISTS {quote(table, part)}")
                 connection.execute(f"DELETE FROM {CURSORS} WHERE name = ?", (table,))
+
+    @staticmethod
+    def _prepare(connection: sqlite3.Connection) -> None:
+        """What every file has, in the transaction that makes its first table."""
+        connection.execute(f"PRAGMA user_version = {LAYOUT}")
+        connection.execute(CREATE_CURSORS)
 
     def tables(self, prefix: str = "") -> list[TableInfo]:
         """The tables whose name starts with ``prefix``."""
@@ -347,7 +361,7 @@ class SqliteOnlineStore(OnlineStore):
     def put_cursor(self, table: str, cursor: bytes) -> None:
         """Keep a cursor, synced to disk."""
         with self._transaction() as connection:
-            connection.execute(CREATE_CURSORS)
+            self._prepare(connection)
             connection.execute(f"INSERT OR REPLACE INTO {CURSORS} (name, cursor) VALUES (?, ?)", (table, cursor))
 
     def close(self) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+#: The number of this layout; a file keeps it as its ``user_version``.
+LAYOUT = 1
 CURSORS = "tiffin_cursors"
 CREATE_CURSORS = f"CREATE TABLE IF NOT EXISTS {CURSORS} (name TEXT PRIMARY KEY, cursor BLOB NOT NULL) WITHOUT ROWID"
 

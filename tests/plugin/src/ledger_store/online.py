@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from tiffin.contracts.online import (
     OnlineCapabilities,
@@ -19,7 +19,6 @@ from tiffin.contracts.online import (
     WriteBatch,
     WriteResult,
 )
-from tiffin.contracts.options import options_from
 from tiffin.errors import StoreError
 
 
@@ -50,13 +49,10 @@ class LedgerOnlineStore(OnlineStore):
         read_by="the whole file",
     )
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    options_type: ClassVar[type] = LedgerOptions
 
-    @classmethod
-    def from_config(cls, options: Mapping[str, object], location: OnlineLocation) -> Self:
-        path = options_from(LedgerOptions, "online_store", options).path
-        return cls(os.path.join(location.base_path, path))
+    def __init__(self, options: LedgerOptions, location: OnlineLocation) -> None:
+        self._path = os.path.join(location.base_path, options.path)
 
     @contextmanager
     def _locked(self) -> Iterator[tuple[_State, list[list[str]]]]:
