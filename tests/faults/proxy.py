@@ -22,12 +22,14 @@ class Faults:
         delay_seconds: before each piece of a reply.
         drip_bytes: how many bytes at once, with the delay before each; all when 0.
         reset_after_bytes: a connection is reset once so many bytes of replies have passed; ``None`` for never.
+        once: all is well again after the first reset.
         hangs: replies are kept back.
     """
 
     delay_seconds: float = 0.0
     drip_bytes: int = 0
     reset_after_bytes: int | None = None
+    once: bool = False
     hangs: bool = False
 
 
@@ -104,6 +106,8 @@ class Proxy:
                     passed += len(piece)
                     data = data[len(piece) :]
                     if faults.reset_after_bytes is not None and passed >= faults.reset_after_bytes:
+                        if faults.once:
+                            self.faults = Faults()
                         _reset(client)
                         _reset(server)
                         return

@@ -106,23 +106,27 @@ def test_reply_that_is_reset_in_its_middle_is_asked_for_again_or_fails(store: On
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_scan_that_is_cut_goes_on_or_fails_but_never_ends_early(store: OnlineStore, proxy: Proxy, seed: int) -> None:
+def test_scan_that_is_cut_goes_on_where_it_was(server: tuple[str, int], proxy: Proxy, seed: int) -> None:
+    store = open_store(server[0], proxy.port, deadline_seconds=30.0)
+    store.ensure([TABLE])
+    store.write(WriteBatch(TABLE, list(ROWS), list(ROWS.values())))
     chance = random.Random(seed)
-    ended = 0
     for _ in range(20):
-        cut = chance.randrange(1, 60_000)
-        proxy.faults = Faults()
         pages = store.scan(TABLE, page_rows=50)
         found = dict(next(pages))
-        proxy.faults = Faults(reset_after_bytes=cut)
-        try:
-            for page in pages:
-                found |= dict(page)
-        except StoreUnavailableError:
-            continue
+        proxy.faults = Faults(reset_after_bytes=chance.randrange(1, 60_000), once=True)
+        for page in pages:
+            found |= dict(page)
         assert found == ROWS
-        ended += 1
-    assert ended
+    store.close()
+
+
+def test_scan_that_is_cut_for_good_fails_and_does_not_end_early(store: OnlineStore, proxy: Proxy) -> None:
+    pages = store.scan(TABLE, page_rows=50)
+    next(pages)
+    proxy.faults = Faults(reset_after_bytes=1)
+    with pytest.raises(StoreUnavailableError):
+        list(pages)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -88,6 +88,13 @@ def test_connection_is_reset_after_so_many_bytes(proxy: Proxy) -> None:
     assert said_again(proxy, SAID) == SAID
 
 
+def test_connection_is_reset_once(proxy: Proxy) -> None:
+    proxy.faults = Faults(reset_after_bytes=1000, once=True)
+    with pytest.raises(ConnectionResetError):
+        said_again(proxy, SAID)
+    assert said_again(proxy, SAID) == SAID
+
+
 def test_hanging_replies_come_when_the_fault_is_gone(proxy: Proxy) -> None:
     proxy.faults = Faults(hangs=True)
     with pytest.raises(TimeoutError):
