@@ -1,14 +1,15 @@
-"""A column of values in the two forms that functions work on: Python objects and Arrow."""
+"""A column of values in the forms that functions work on: Python objects, Arrow, and what pandas has in a frame."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiffin.columns import single_chunk
+from tiffin.columns import pandas_type, single_chunk
 from tiffin.errors import TypeMismatchError
 from tiffin.online.cells import check_cells
 from tiffin.online.defaults import NOT_STORABLE, storable
@@ -58,6 +59,66 @@ class Column:
         if self._arrow is None:
             self._arrow = _arrow_values(self._python or (), self.dtype)
         return single_chunk(self._arrow)
+
+    def pandas(self) -> Any:
+        """The values as a frame made by Arrow would have them: an array of its own each time, or a series.
+
+        A few Python objects are not worth the way through Arrow, which costs a millisecond for a frame.
+        """
+        make = _PANDAS.get(self.dtype)
+        if make is not None and self._arrow is None and self._python is not None:
+            return make(self._python)
+        return _as_in_a_frame(self.arrow())
+
+
+def _as_in_a_frame(column: pa.Array) -> Any:
+    """Arrow's ``to_pandas``; of a table, since that of an array finds no type for texts that are all null."""
+    import pyarrow as pa
+
+    return pa.table([column], ["_"]).to_pandas(types_mapper=pandas_type)["_"]
+
+
+def _masked(name: str, numpy_type: Any) -> Callable[[Sequence[Any]], Any]:
+    """Makes one of pandas' arrays that keep nulls apart from the values."""
+
+    def make(values: Sequence[Any]) -> Any:
+        import pandas as pd
+
+        null = np.array([value is None for value in values], np.bool_)
+        there = np.array([0 if value is None else value for value in values] if null.any() else values, numpy_type)
+        return getattr(pd.arrays, name)(there, null)
+
+    return make
+
+
+def _floats(numpy_type: Any) -> Callable[[Sequence[Any]], Any]:
+    """Makes an array of numpy, with NaN for null, as pandas has it."""
+    return lambda values: np.array([np.nan if value is None else value for value in values], numpy_type)
+
+
+def _texts(values: Sequence[Any]) -> Any:
+    import pandas as pd
+
+    dtype = _text_type()
+    return np.array(values, object) if dtype.name == "object" else pd.array(values, dtype=dtype)
+
+
+@cache
+def _text_type() -> Any:
+    """What this pandas makes of Arrow's texts: objects up to version 2, a type of its own from 3 on."""
+    import pyarrow as pa
+
+    return _as_in_a_frame(pa.array(["text"])).dtype
+
+
+_PANDAS: dict[FeatureType, Callable[[Sequence[Any]], Any]] = {
+    Int32: _masked("IntegerArray", np.int32),
+    Int64: _masked("IntegerArray", np.int64),
+    Bool: _masked("BooleanArray", np.bool_),
+    Float32: _floats(np.float32),
+    Float64: _floats(np.float64),
+    String: _texts,
+}
 
 
 class Misfit(ValueError):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tiffin.columns import pandas_type
 from tiffin.definitions.on_demand import asks_for_now
 from tiffin.errors import FunctionError, TiffinError, nearest
 from tiffin.planning.casting import cast_exactly
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from tiffin.planning.references import ComputedView
 
 Function = Callable[..., Any]
+
+#: The column of a frame that has no other, so that it has rows.
+_FILLER = "_"
 
 
 def compute(
@@ -72,6 +74,12 @@ class _Rows:
     def moments(self) -> list[datetime]:
         """The time of each row, aware and in UTC."""
         return [from_us(us) for us in self.now_us]
+
+    def moments_arrow(self) -> pa.Array:
+        """The same as Arrow has it."""
+        import pyarrow as pa
+
+        return pa.array(self.now_us, pa.timestamp("us", "UTC"))
 
 
 # --- Python ----------------------------------------------------------------------------------------------------------
@@ -130,16 +138,8 @@ def _typed(view: OnDemandFeatureView, field: Field, values: Sequence[Any]) -> Co
 
 def _frame(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
     """A pandas or polars frame in, one of the same kind and length out."""
-    import pyarrow as pa
-
-    arrays = {name: column.arrow() for name, column in rows.inputs.items()}
-    table = pa.table(arrays) if arrays else pa.table({"_": pa.nulls(rows.count)})
-    moments = pa.array(rows.moments(), pa.timestamp("us", "UTC")) if asks_for_now(function) else None
-    if view.mode == "polars":
-        found = _polars(view, function, table, moments)
-    else:
-        found = _pandas(view, function, table, moments)
-    _check_names(view, found.keys(), [*arrays, "_"])
+    found = (_polars if view.mode == "polars" else _pandas)(view, function, rows)
+    _check_names(view, found.keys(), [*rows.inputs, _FILLER])
     columns = []
     for field in view.features:
         values = found[field.name]
@@ -152,15 +152,14 @@ def _frame(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[C
     return columns
 
 
-def _pandas(
-    view: OnDemandFeatureView, function: Function, table: pa.Table, moments: pa.Array | None
-) -> dict[str, pa.Array]:
+def _pandas(view: OnDemandFeatureView, function: Function, rows: _Rows) -> dict[str, Any]:
     import pandas as pd
-    import pyarrow as pa
 
-    frame = table.to_pandas(types_mapper=pandas_type)
+    columns = {name: column.pandas() for name, column in rows.inputs.items()}
+    # The arrays are nobody else's, so the frame may have them.
+    frame = pd.DataFrame(columns or {_FILLER: [None] * rows.count}, copy=False)
     index = frame.index
-    given = function(frame) if moments is None else function(frame, moments.to_pandas())
+    given = function(frame, rows.moments_arrow().to_pandas()) if asks_for_now(function) else function(frame)
     if not isinstance(given, pd.DataFrame):
         raise _broken(view, f"gives a {type(given).__name__}, where a DataFrame is expected", "return a DataFrame")
     _check_count(view, "its frame", len(given), len(index))
@@ -170,16 +169,24 @@ def _pandas(
             raise _broken(view, "gives rows with another index, so they cannot be told apart", hint)
         given = given.loc[index]
     wanted = {field.name for field in view.features}
-    return {str(name): pa.Array.from_pandas(given[name]) if name in wanted else given[name] for name in given.columns}
+    return {str(name): _arrow_of(given[name]) if name in wanted else None for name in given.columns}
 
 
-def _polars(
-    view: OnDemandFeatureView, function: Function, table: pa.Table, moments: pa.Array | None
-) -> dict[str, pa.Array]:
+def _arrow_of(series: Any) -> pa.Array:
+    """A series of pandas as Arrow; what is missing there is null here."""
+    import pyarrow as pa
+
+    array = series.array
+    return pa.array(array) if hasattr(array, "__arrow_array__") else pa.Array.from_pandas(series)
+
+
+def _polars(view: OnDemandFeatureView, function: Function, rows: _Rows) -> dict[str, Any]:
     import polars as pl
+    import pyarrow as pa
 
-    frame = pl.from_arrow(table)
-    given = function(frame) if moments is None else function(frame, pl.from_arrow(moments))
+    arrays = {name: column.arrow() for name, column in rows.inputs.items()}
+    frame = pl.from_arrow(pa.table(arrays or {_FILLER: pa.nulls(rows.count)}))
+    given = function(frame, pl.from_arrow(rows.moments_arrow())) if asks_for_now(function) else function(frame)
     if isinstance(given, pl.LazyFrame):
         given = given.collect()
     if not isinstance(given, pl.DataFrame):
