@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from tiffin.online.defaults import default_column, fill_nulls
 from tiffin.online.keys import cast_key_column, key_arrow_type
 from tiffin.operations.entity_rows import EntityRows, to_table
 from tiffin.operations.functions import find_function
+from tiffin.operations.labels import join_labels
 from tiffin.operations.versions import load_versions
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
 from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
@@ -356,7 +357,10 @@ def _join(
 
     views: list[list[Any]] = []
     reports = []
-    for view, joined in zip(plan.views, engine.join(plan, spine), strict=True):
+    newest = engine.join(replace(plan, views=tuple(view for view in plan.views if view.conflict is None)), spine)
+    for view in plan.views:
+        only_known = plan.only_known
+        joined = next(newest) if view.conflict is None else join_labels(engine, view, spine, only_known=only_known)
         reports.append(joined.report)
         if joined.features.num_rows != spine.num_rows:
             raise StoreError(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tiffin.definitions import FeatureView
-from tiffin.errors import RequestError
+from tiffin.definitions import FeatureView, LabelView
+from tiffin.errors import RequestError, UnsupportedError
 from tiffin.online.defaults import default_column, python_default
 from tiffin.online.rows import RowCodec, RowReader, row_codec, state_bytes
 from tiffin.planning.references import (
@@ -226,6 +226,13 @@ def _entity_names(selection: Selection) -> dict[str, str]:
 
 
 def _check_served(view: FeatureView) -> None:
+    if isinstance(view, LabelView) and view.is_resolved:
+        raise UnsupportedError(
+            f"the labels of {view.subject} are resolved by {view.conflict_policy.name}, which holds for training sets",
+            subject=view.subject,
+            location=view.location,
+            hint="an online store keeps the newest label of an entity; ask get_historical_features for them",
+        )
     for served, argument in ((view.online, "online"), (view.enabled, "enabled")):
         if not served:
             raise RequestError(

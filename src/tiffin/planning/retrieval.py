@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tiffin.definitions import DataSource
+from tiffin.definitions import ConflictPolicy, DataSource, LabelView
 from tiffin.errors import InputError, RequestError, UnsupportedError
 from tiffin.planning.references import ComputedView, OutputColumn, SelectedView, Selection
 from tiffin.registry.snapshot import Snapshot
@@ -55,6 +55,21 @@ class FactColumns:
 
 
 @dataclass(frozen=True)
+class LabelConflict:
+    """How labels of several people are resolved to one.
+
+    Attributes:
+        labeler: the column that says who gave the label.
+        policy: which label holds; not ``LAST_WRITE_WINS``, which is the order of all facts.
+        priorities: the labelers whose labels go before others', first the one who goes before all.
+    """
+
+    labeler: FeatureColumn
+    policy: ConflictPolicy
+    priorities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ViewJoin:
     """One view to be joined.
 
@@ -64,6 +79,7 @@ class ViewJoin:
         keys: its join keys; none for a view that depends on time alone.
         features: the wanted features, in the order of the request.
         ttl_us: how old a fact may be; no limit when ``None``.
+        conflict: for labels of several people; ``None`` where the newest fact counts.
     """
 
     name: str
@@ -71,6 +87,7 @@ class ViewJoin:
     keys: tuple[KeyColumn, ...]
     features: tuple[FeatureColumn, ...]
     ttl_us: int | None
+    conflict: LabelConflict | None = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,12 @@ def _view_join(selected: SelectedView) -> ViewJoin:
     )
     by_name = {column.name: column for column in facts.payload}
     features = tuple(by_name[field.name] for field in selected.features)
-    return ViewJoin(selected.name, facts, keys, features, view.ttl_us)
+    conflict = None
+    if isinstance(view, LabelView) and view.is_resolved:
+        conflict = LabelConflict(
+            by_name[view.labeler_field], view.conflict_policy, tuple(view.labeler_priorities or ())
+        )
+    return ViewJoin(selected.name, facts, keys, features, view.ttl_us, conflict)
 
 
 def _key_type(selected: SelectedView, index: int) -> FeatureType:

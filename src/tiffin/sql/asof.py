@@ -61,6 +61,12 @@ def compile_retrieval(
     query = exp.select(exp.Column(this=exp.Star(except_=_names("__row", "__t")), table=exp.to_identifier("spine")))
     query = query.from_("spine").with_("spine", as_=spine)
     for index, (view, source) in enumerate(zip(plan.views, facts, strict=True)):
+        if view.conflict is not None:
+            raise UnsupportedError(
+                f"the labels of {view.name} are resolved by {view.conflict.policy.name}, which is not put into SQL",
+                subject=f"feature view {view.name}",
+                hint="run the retrieval",
+            )
         query = query.with_(f"facts_{index}", as_=_seen_facts(view, source, only_known=plan.only_known))
         query = query.with_(f"view_{index}", as_=_view_rows(index, view))
         query = query.join(f"view_{index}", on=f"spine.__row = view_{index}.__row", join_type="left", dialect=_DIALECT)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tiffin.definitions import (
-    ConflictPolicy,
     CsvFormat,
     Definition,
     Entity,
@@ -204,7 +203,6 @@ def test_the_format_comes_from_the_ending_unless_it_is_declared(path: str, file_
     "build",
     [
         lambda: FileSource(path="a", connection_ref=object()),
-        lambda: LabelView(name="l", source=SOURCE, conflict_policy=ConflictPolicy.MAJORITY_VOTE),
     ],
 )
 def test_an_argument_that_is_not_supported_yet_is_refused_and_not_dropped(build: Callable[[], object]) -> None:

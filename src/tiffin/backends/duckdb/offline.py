@@ -147,11 +147,15 @@ class DuckDBEngine(OfflineEngine):
                 f"by ({view.facts.event_column}{', ' + view.facts.known_column if view.facts.known_column else ''}), "
                 f"{mode}; {len(view.features)} of {len(view.facts.payload)} features"
             )
+            if view.conflict is not None:
+                lines[-1] += f"; each of {view.conflict.labeler.name} apart, then {view.conflict.policy.name}"
         for computed in plan.computed:
             code = computed.view.function
             inputs = ", ".join(item.names[-1] for item in computed.inputs)
             place = f"{code.module}:{code.name}" if code is not None else ""
             lines.append(f"{computed.name}: computed in Python by {place} from {inputs}, at the time of each row")
+        if any(view.conflict is not None for view in plan.views):
+            return "\n".join(lines)
         return "\n".join([*lines, "", self.to_sql(plan.stored if plan.computed else plan, time_column)])
 
     def _sql_facts(self, view: ViewJoin) -> SqlFacts:
