@@ -225,6 +225,11 @@ def from_value_type(value_type: ValueType) -> FeatureType:
     raise UnsupportedError(f"ValueType.{value_type.name} does not name one type")
 
 
+def value_type_of(feature_type: FeatureType) -> ValueType:
+    """The member of the older enumeration with the same meaning as a type."""
+    return feature_type.to_value_type()
+
+
 _TOKEN = re.compile(r"\s*(?:([A-Za-z_]\w*)|('(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")|([(){}:,]))")
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import subprocess
 import sys
+import types
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tiffin
-from tiffin.compat.finder import Missing
+from tiffin.compat.finder import FeastModule, Missing, feast_means_tiffin
 from tiffin.compat.names import LATER, OTHER_NAME, SAME_NAME, target_of
 from tiffin.errors import RepositoryError, UnsupportedError
 from tiffin.operations.repository import load_repository
@@ -108,6 +113,172 @@ def test_what_is_not_supported_is_refused_at_use_with_its_name(tmp_path: Path) -
         load_repository(tmp_path)
 
 
+#: The paths by which code imports from Feast what tiffin has: path, module of tiffin's, names.
+PATHS = """
+feast.feature_store         tiffin              FeatureStore
+feast.types                 tiffin.types        Invalid Bytes PdfBytes ImageBytes String Bool Int32 Int64 Float32
+feast.types                 tiffin.types        Float64 UnixTimestamp Map Json Uuid TimeUuid Decimal ScalarMap
+feast.types                 tiffin.types        Array Set Struct ZonedTimestamp ValueType from_value_type
+feast.value_type            tiffin              ValueType
+feast.entity                tiffin              Entity
+feast.field                 tiffin              Field
+feast.project               tiffin              Project
+feast.feature_view          tiffin              FeatureView
+feast.base_feature_view     tiffin              BaseFeatureView
+feast.feature_service       tiffin              FeatureService
+feast.on_demand_feature_view  tiffin            OnDemandFeatureView on_demand_feature_view
+feast.labeling              tiffin              LabelView ConflictPolicy
+feast.data_source           tiffin              DataSource RequestSource PushSource KafkaSource KinesisSource PushMode
+feast.data_format           tiffin              ParquetFormat AvroFormat JsonFormat ProtoFormat
+feast.feature_logging       tiffin              LoggingConfig
+feast.infra.offline_stores.file_source  tiffin.definitions  FileSource FileLoggingDestination SavedDatasetFileStorage
+feast.infra.offline_stores.offline_store  tiffin.operations.retrieve  RetrievalJob
+feast.saved_dataset         tiffin.definitions  SavedDataset ValidationReference
+feast.online_response       tiffin.online.response  OnlineResponse
+feast.repo_config           tiffin.config       RepoConfig RegistryConfig
+"""
+
+#: The same for what is called otherwise: path and name, module and name of tiffin's.
+RENAMED = """
+feast.types.FeastType                                   tiffin.types.FeatureType
+feast.types.PrimitiveFeastType                          tiffin.types.PrimitiveType
+feast.types.from_feast_to_pyarrow_type                  tiffin.types.arrow_type
+feast.types.from_feast_type                             tiffin.types.value_type_of
+feast.feature_view_projection.FeatureViewProjection     tiffin.definitions.Projection
+feast.repo_config.load_repo_config                      tiffin.config.load_config
+feast.dqm.errors.ValidationFailed                       tiffin.errors.ValidationError
+feast.errors.FeastError                                 tiffin.TiffinError
+"""
+
+#: What code imports from Feast and tiffin does not have: path, names.
+NOT_THERE = """
+feast.batch_feature_view    BatchFeatureView batch_feature_view
+feast.stream_feature_view   StreamFeatureView stream_feature_view
+feast.aggregation           Aggregation
+feast.permissions.permission  Permission
+feast.permissions.action    AuthzedAction READ ALL_ACTIONS
+feast.permissions.policy    RoleBasedPolicy NamespaceBasedPolicy GroupBasedPolicy CombinedGroupNamespacePolicy
+feast.permissions.auth_model  KubernetesAuthConfig
+feast.permissions.client.http_auth_requests_wrapper  HttpSessionManager
+feast.feast_object          ALL_RESOURCE_TYPES ALL_FEATURE_VIEW_TYPES
+feast.data_format           DeltaFormat
+feast.table_format          IcebergFormat HudiFormat DeltaFormat
+feast.credentials           ConnectionRef
+feast.protos.feast.types.Value_pb2  Value RepeatedValue
+feast.protos.feast.types.EntityKey_pb2  EntityKey
+feast.protos.feast.serving.ServingService_pb2  GetOnlineFeaturesRequest
+feast.protos.feast.serving.ServingService_pb2_grpc  ServingServiceStub
+feast.protos.feast.serving  ServingService_pb2 ServingService_pb2_grpc
+feast.infra.offline_stores.offline_store  OfflineStore
+feast.infra.offline_stores.snowflake_source  SnowflakeSource
+feast.infra.offline_stores.bigquery_source  BigQuerySource SavedDatasetBigQueryStorage
+feast.infra.offline_stores.redshift_source  RedshiftSource
+feast.infra.offline_stores.contrib.spark_offline_store.spark_source  SparkSource
+feast.infra.offline_stores.contrib.ray_offline_store.ray_source  RaySource
+feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source  PostgreSQLSource
+feast.infra.offline_stores.contrib.trino_offline_store.trino_source  TrinoSource
+feast.infra.offline_stores.contrib.mssql_offline_store.mssqlserver_source  MsSqlServerSource
+feast.infra.offline_stores.contrib.clickhouse_offline_store.clickhouse_source  ClickhouseSource
+feast.infra.offline_stores.contrib.couchbase_offline_store.couchbase_source  CouchbaseColumnarSource
+feast.infra.data_sources.contrib.iceberg_catalog  IcebergSource
+feast.infra.online_stores.online_store  OnlineStore
+feast.infra.local           LocalProvider
+feast.infra.compute_engines.base  ComputeEngine
+feast.infra.common.retrieval_task  HistoricalRetrievalTask
+feast.infra.common.materialization_job  MaterializationTask
+feast.infra.registry.registry  Registry
+feast.infra.contrib.stream_processor  ProcessorConfig get_stream_processor_object
+feast.infra.contrib.spark_kafka_processor  SparkProcessorConfig
+feast.dqm.profilers.ge_profiler  ge_profiler
+feast.transformation.base   transformation
+feast.transformation.mode   TransformationMode
+feast.type_map              python_type_to_feast_value_type
+feast.driver_test_data      create_driver_hourly_stats_df
+feast.file_utils            replace_str_in_file
+feast.feature_server        get_app
+"""
+
+#: The errors that clients catch.
+ERRORS = """
+FeatureViewNotFoundException FeatureServiceNotFoundException EntityNotFoundException DataSourceObjectNotFoundException
+OnDemandFeatureViewNotFoundException ProjectNotFoundException ProjectObjectNotFoundException FeatureNameCollisionError
+RequestDataNotFoundInEntityDfException RequestDataNotFoundInEntityRowsException FeastEntityDFMissingColumnsError
+EntityTimestampInferenceException InvalidEntityType InvalidFeaturesParameterType PushSourceNotFoundException
+RegistryInferenceFailure ConflictingFeatureViewNames SavedDatasetNotFound SavedDatasetLocationAlreadyExists
+ValidationReferenceNotFound FeatureViewVersionNotFound FeatureViewPinConflict ConcurrentVersionConflict
+VersionedOnlineReadNotSupported FeastModuleImportError FeastClassImportError FeastExtrasDependencyImportError
+FeastPermissionError PermissionNotFoundException ReadOnlyRegistryException SpecifiedFeaturesNotPresentError
+DataSourceNotFoundException FeastProviderNotImplementedError EntitySQLEmptyResults EntityDFNotDateTime
+ZeroRowsQueryResult DataSourceRepeatNamesException
+"""
+
+
+def _table(text: str, fixed: int) -> list[tuple[str, ...]]:
+    """The rows of a table: its first columns, and each of the names that follow them."""
+    rows = [line.split() for line in text.strip().splitlines()]
+    return [(*row[:fixed], name) for row in rows for name in row[fixed:]]
+
+
+def _found(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+@pytest.mark.parametrize(("path", "module", "name"), _table(PATHS, 2))
+def test_a_name_under_its_path_in_feast_is_that_of_tiffin(path: str, module: str, name: str) -> None:
+    with feast_means_tiffin():
+        assert _found(f"{path}.{name}") is _found(f"{module}.{name}")
+
+
+@pytest.mark.parametrize(("path", "target"), _table(RENAMED, 1))
+def test_what_is_called_otherwise_is_found_too(path: str, target: str) -> None:
+    with feast_means_tiffin():
+        assert _found(path) is _found(target)
+
+
+@pytest.mark.parametrize(("path", "name"), _table(NOT_THERE, 1))
+def test_what_is_not_there_can_be_imported_and_says_so_at_use(path: str, name: str) -> None:
+    with feast_means_tiffin():
+        found = _found(f"{path}.{name}")
+        assert isinstance(found, Missing | FeastModule)
+        with pytest.raises(UnsupportedError, match=rf"^{path}\.{name} is not supported yet"):
+            found(name="x")
+
+
+@pytest.mark.parametrize("name", ERRORS.split())
+def test_an_error_of_feast_can_be_caught(name: str) -> None:
+    with feast_means_tiffin():
+        assert issubclass(_found(f"feast.errors.{name}"), Exception)
+
+
+@pytest.mark.parametrize("path", sorted({path for path, *_ in _table(PATHS, 2)}))
+def test_a_module_can_be_imported_from_its_package(path: str) -> None:
+    with feast_means_tiffin():
+        assert isinstance(_found(path), FeastModule)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda name: name.DESCRIBE,
+        lambda name: [*name],
+        lambda name: operator.add(name, [1]),
+        lambda name: operator.add([1], name),
+        lambda name: types.new_class("Own", (name,)),
+    ],
+)
+def test_every_use_of_what_is_not_there_is_refused(use: Callable[[Any], object]) -> None:
+    with pytest.raises(UnsupportedError, match=r"feast\.x\.Y is not supported yet"):
+        use(Missing("feast.x.Y"))
+
+
+def test_what_is_not_there_may_stand_in_annotations_and_questions() -> None:
+    missing: Any = Missing("feast.x.Y")
+    assert missing | None == None | missing == int | missing
+    assert not isinstance(1, missing)
+    assert not issubclass(int, missing)
+
+
 EXPORTED = """
 Aggregation BatchFeatureView copy_demo_notebooks DataFrameEngine Entity KafkaSource KinesisSource FeastDataFrame Feature
 Field FeatureService FeatureStore FeatureView FeatureViewState LabelView ConflictPolicy OnDemandFeatureView RepoConfig
@@ -122,6 +293,8 @@ get_embedding_provider FilterTranslator
 def test_everything_that_feast_exports_can_be_imported_from_tiffin(name: str) -> None:
     found = getattr(tiffin, name)
     assert (name in LATER) == isinstance(found, Missing)
+    with feast_means_tiffin():
+        assert name in LATER or _found(f"feast.{name}") is found
     if name in LATER:
         with pytest.raises(UnsupportedError, match=rf"tiffin\.{name} is not supported yet"):
             found(name="x")

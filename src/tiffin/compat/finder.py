@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from tiffin.compat.names import DECORATORS, OTHER_NAME, SAME_NAME, target_of
+from tiffin.compat.names import DECORATORS, LATER, OTHER_NAME, SAME_NAME, target_of
 from tiffin.errors import UnsupportedError, nearest
 
 _ROOT = "feast"
@@ -25,19 +25,26 @@ class FeastModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in SAME_NAME:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        if self.__name__ == _ROOT and name in DECORATORS:
-            return importlib.import_module(f"{_ROOT}.{name}")
-        target = target_of(name)
-        value = Missing(f"{self.__name__}.{name}") if target is None else getattr(_module(target[0]), target[1])
+        path = f"{self.__name__}.{name}"
+        target = None if _is_decorator(path) else target_of(name)
+        value: Any
+        if target is not None:
+            value = getattr(_module(target[0]), target[1])
+        elif name.islower() and name not in LATER:
+            # A module, as in ``from feast import types``; or a function, which is refused when it is called.
+            value = _module(path)
+        else:
+            value = Missing(path)
         setattr(self, name, value)
         return value
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call the decorator that has the module's own name."""
-        name = self.__name__.rpartition(".")[2]
-        if name not in DECORATORS:
+        if self.__name__ == _ROOT:
             raise TypeError(f"module {self.__name__!r} cannot be called")
-        return getattr(self, name)(*arguments, **named)
+        if not _is_decorator(self.__name__):
+            raise _unsupported(self.__name__)
+        return getattr(self, self.__name__.rpartition(".")[2])(*arguments, **named)
 
 
 class Missing:
@@ -49,26 +56,40 @@ class Missing:
     def __repr__(self) -> str:
         return f"<{self._name}, not supported by tiffin>"
 
-    def __call__(self, *arguments: object, **named: object) -> Any:
-        """Refused, with the name."""
-        raise self._error()
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise self._error()
-
-    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
-        """Refused as a base class, with the name."""
-        raise self._error()
+        raise _unsupported(self._name)
 
     def __instancecheck__(self, instance: object) -> bool:
         return False
 
-    def _error(self) -> UnsupportedError:
-        name = self._name.rpartition(".")[2]
-        near = nearest(name, [*SAME_NAME, *OTHER_NAME])
-        return UnsupportedError(f"{self._name} is not supported yet", subject=self._name, hint=near)
+    def __subclasscheck__(self, cls: type) -> bool:
+        return False
+
+    def __or__(self, other: object) -> Any:
+        """``Missing | None`` in an annotation is no use of it."""
+        return Any
+
+    __ror__ = __or__
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        raise _unsupported(self._name)
+
+    # Called, taken as a base class, and, where it stands for a list, unpacked or added to another.
+    __call__ = __mro_entries__ = __iter__ = __add__ = __radd__ = _refuse
+
+
+def _unsupported(path: str) -> UnsupportedError:
+    name = path.rpartition(".")[2]
+    near = "" if name in LATER else nearest(name, [*SAME_NAME, *OTHER_NAME])
+    return UnsupportedError(f"{path} is not supported yet", subject=path, hint=near)
+
+
+def _is_decorator(path: str) -> bool:
+    """Whether a path is that of a module that is called like its decorator."""
+    parent, _, name = path.rpartition(".")
+    return parent == _ROOT and name in DECORATORS
 
 
 class FeastFinder(MetaPathFinder, Loader):

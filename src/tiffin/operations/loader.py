@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 
 #: Short names of what older repositories name by the path of a class of Feast's.
-_CLASS_NAMES = {"SqliteOnlineStore": "sqlite", "DuckDBOfflineStore": "duckdb", "DaskOfflineStore": "duckdb"}
+_CLASS_NAMES = {
+    "DaskOfflineStore": "duckdb",
+    "DuckDBOfflineStore": "duckdb",
+    "DynamoDBOnlineStore": "dynamodb",
+    "PostgreSQLOnlineStore": "postgres",
+    "RedisOnlineStore": "redis",
+    "SqliteOnlineStore": "sqlite",
+}
 
 
 def open_registry(config: RepoConfig) -> RegistryStore:

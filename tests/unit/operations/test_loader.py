@@ -33,6 +33,13 @@ def test_a_type_may_be_the_path_of_a_class(tmp_path: Path) -> None:
         "feast.infra.offline_stores.duckdb.DuckDBOfflineStore",
     ):
         assert isinstance(loader.open_offline(config(tmp_path, offline_store=name)), DuckDBEngine)
+    for name, cls in (
+        ("feast.infra.online_stores.redis.RedisOnlineStore", "RedisOnlineStore"),
+        ("feast.infra.online_stores.dynamodb.DynamoDBOnlineStore", "DynamoDBOnlineStore"),
+        ("feast.infra.online_stores.postgres_online_store.postgres.PostgreSQLOnlineStore", "PostgresOnlineStore"),
+    ):
+        options = {"region": "eu-west-1"} if cls.startswith("Dynamo") else {}
+        assert type(loader.open_online(config(tmp_path, online_store={"type": name, **options}))).__name__ == cls
     for wrong in (
         "no_such_package.Store",
         "tiffin.backends.memory.online.NoStore",

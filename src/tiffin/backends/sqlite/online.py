@@ -129,7 +129,10 @@ class SqliteOnlineStore(OnlineStore):
         if found > LAYOUT:
             hint = "a newer tiffin wrote it: install that, or give another path"
         else:
-            hint = "an older tiffin wrote it: move it away, then run `tiffin apply` and `tiffin materialize`"
+            hint = (
+                "an older tiffin wrote it, or Feast: move it away or give `online_store` another path, "
+                "then run `tiffin apply` and `tiffin materialize`"
+            )
         raise StoreError(f"{subject} is of layout {found}, this tiffin reads {LAYOUT}", subject=subject, hint=hint)
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
