@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiffin.columns import numpy_values, single_chunk, valid_mask
 from tiffin.contracts.online import WriteBatch
@@ -197,6 +198,12 @@ def write_online(ctx: Context, feature_view_name: str, df: Any) -> OnlineWrite:
     return CheckedWrite.of(ctx, view, df).write(ctx)
 
 
+def far_ahead(ctx: Context, batch: pa.RecordBatch) -> NDArray[np.bool_]:
+    """(n,) whether the event time of each fact is too far ahead of now (WR-5)."""
+    times_us: NDArray[np.int64] = numpy_values(batch.column(EVENT_COLUMN))
+    return times_us > ctx.now_us() + ctx.max_future_skew_us
+
+
 @dataclass(frozen=True)
 class CheckedWrite:
     """Rows of a view that have all been checked, and of which none is written yet (WR-6).
@@ -229,7 +236,7 @@ class CheckedWrite:
                 hint="declare online=True and run `tiffin apply`",
             )
         batch = checked_facts(view, facts_table(view, df))
-        ahead = numpy_values(batch.column(EVENT_COLUMN)) > ctx.now_us() + ctx.max_future_skew_us
+        ahead = far_ahead(ctx, batch)
         refused = tuple(np.flatnonzero(ahead).tolist())
         return cls(view, batch.filter(pa.array(~ahead)) if refused else batch, refused)
 

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tiffin.columns import single_chunk, valid_mask
 from tiffin.definitions import DataSource, FeatureView, PushMode, StreamSource
 from tiffin.errors import InputError, NotFoundError, RequestError, TypeMismatchError, nearest
 from tiffin.operations.facts import checked_facts
 from tiffin.operations.frames import facts_table
-from tiffin.operations.online import CheckedWrite, OnlineWrite
+from tiffin.operations.online import CheckedWrite, OnlineWrite, far_ahead
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,16 +29,19 @@ class PushReport:
     Attributes:
         views: what each view wrote online.
         appended: rows appended to the history.
+        refused: the numbers of the rows whose event time is too far ahead of now; they are in neither (WR-5).
     """
 
     views: Mapping[str, OnlineWrite] = field(default_factory=dict)
     appended: int = 0
+    refused: tuple[int, ...] = ()
 
 
 def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushReport:
     """Push rows to every view that has the push source as its source.
 
-    Every row is checked for every view, and for the history, before any is written (WR-6).
+    Every row is checked for every view, and for the history, before any is written (WR-6). Rows too far ahead of now
+    are refused by both and reported (WR-5).
 
     Args:
         ctx: the opened project.
@@ -63,8 +69,13 @@ def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushRepo
         )
     online = to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE)
     writes = [CheckedWrite.of(ctx, view, df) for view in views if view.online] if online else []
-    appended = _append(ctx, views, df) if to is not PushMode.ONLINE else 0
-    return PushReport({write.view.name: write.write(ctx) for write in writes}, appended)
+    refused = writes[0].refused if writes else ()
+    appended = 0
+    if to is not PushMode.ONLINE:
+        ahead = far_ahead(ctx, checked_facts(views[0], facts_table(views[0], df)))
+        appended = _append(ctx, views, df, ~ahead)
+        refused = tuple(np.flatnonzero(ahead).tolist())
+    return PushReport({write.view.name: write.write(ctx) for write in writes}, appended, refused)
 
 
 def write_to_offline_store(ctx: Context, feature_view_name: str, df: Any) -> int:
@@ -81,8 +92,10 @@ def write_to_offline_store(ctx: Context, feature_view_name: str, df: Any) -> int
     return _append(ctx, [ctx.snapshot().view(feature_view_name)], df)
 
 
-def _append(ctx: Context, views: list[FeatureView], df: Any) -> int:
-    """Append rows to the one history that some views share."""
+def _append(ctx: Context, views: list[FeatureView], df: Any, wanted: NDArray[np.bool_] | None = None) -> int:
+    """Append rows, or those that are wanted, to the one history that some views share."""
+    import pyarrow as pa
+
     source = views[0].batch_source
     if source is None:
         raise RequestError(
@@ -95,6 +108,8 @@ def _append(ctx: Context, views: list[FeatureView], df: Any) -> int:
     for view in views:
         checked_facts(view, facts_table(view, df))
     rows = _source_rows(source, table, ctx.offline.schema(source))
+    if wanted is not None and not wanted.all():
+        rows = rows.filter(pa.array(wanted))
     ctx.offline.append(source, rows)
     return int(rows.num_rows)
 

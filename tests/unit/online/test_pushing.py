@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,18 @@ def test_a_push_appends_to_the_history_and_rewrites_nothing(path: str, tmp_path:
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
     store.materialize_incremental("2024-06-01T12:00:00Z")
     assert online(store)[0] == offline(store)
+
+
+@pytest.mark.parametrize("to", [PushMode.ONLINE, PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE])
+def test_a_row_of_the_future_goes_nowhere_and_is_told(to: PushMode, tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    moments = pd.to_datetime(["2024-06-01T13:00Z", "2024-06-01T11:59Z"])
+    report = store.push("pushed", rows(10, 20).assign(ts=moments), to=to)
+    assert report.refused == (0,)
+    assert report.appended == (0 if to is PushMode.ONLINE else 1)
+    assert online(store)[0] == ([None, None] if to is PushMode.OFFLINE else [None, 20])
+    store.context.clock.advance(timedelta(hours=2))  # type: ignore[attr-defined]
+    assert offline(store) == ([1, 2] if to is PushMode.ONLINE else [1, 20])
 
 
 @pytest.mark.parametrize("to", [PushMode.ONLINE, PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE])
