@@ -46,6 +46,8 @@ class PrimitiveType(enum.Enum):
         return self.value
 
     __str__ = __repr__
+    # Enum hashes a member by its name, in Python: too slow for what every request looks up by type.
+    __hash__ = object.__hash__
 
     def to_value_type(self) -> ValueType:
         """The member of the older enumeration with the same meaning."""
@@ -305,6 +307,7 @@ def _expect(tokens: Iterator[tuple[str, str]], sign: str, text: str) -> None:
         raise DefinitionError(f"{text!r} is not a type: {sign!r} is expected")
 
 
+@lru_cache(maxsize=4096)
 def arrow_type(feature_type: FeatureType) -> pa.DataType:
     """The Arrow type that values of a logical type are kept in.
 
