@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tiffin.definitions import BaseFeatureView, FeatureService, FeatureView, Field, OnDemandFeatureView, ViewUse
 from tiffin.errors import NameCollisionError, RequestError
@@ -72,10 +73,20 @@ class ComputedView:
         """The name in full feature names."""
         return self.view.name_to_use
 
-    @property
+    @cached_property
     def features(self) -> tuple[Field, ...]:
         """What is computed, in schema order."""
         return self.view.features
+
+    @cached_property
+    def declared(self) -> frozenset[str]:
+        """The names of what is computed."""
+        return frozenset(self.view.feature_names)
+
+    @cached_property
+    def columns(self) -> tuple[tuple[str, int], ...]:
+        """What the function calls its inputs, and the number of each."""
+        return tuple((name, number) for number, item in enumerate(self.inputs) for name in item.names)
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,11 @@ def compute(
     view = computed.view
     if count == 0:
         return [held_to([], field.dtype) for field in view.features]
-    named = {name: column for item, column in zip(computed.inputs, inputs, strict=True) for name in item.names}
+    named = {name: inputs[number] for name, number in computed.columns}
     rows = _Rows(named, now_us, count)
     run = _row_by_row if view.singleton else _lists if view.mode == "python" else _frame
     try:
-        return run(view, function, rows)
+        return run(computed, function, rows)
     except TiffinError:
         raise
     except Exception as error:
@@ -85,7 +85,7 @@ class _Rows:
 # --- Python ----------------------------------------------------------------------------------------------------------
 
 
-def _row_by_row(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
+def _row_by_row(computed: ComputedView, function: Function, rows: _Rows) -> list[Column]:
     """A dict of values in, a dict of values out, for each row."""
     columns = [column.python() for column in rows.inputs.values()]
     wants_now = asks_for_now(function)
@@ -93,17 +93,18 @@ def _row_by_row(view: OnDemandFeatureView, function: Function, rows: _Rows) -> l
     for number, values in enumerate(zip(*columns, strict=True) if columns else [()] * rows.count):
         row = dict(zip(rows.inputs, values, strict=True))
         given = function(row, from_us(rows.now_us[number])) if wants_now else function(row)
-        found.append(_checked_names(view, given, rows.inputs))
-    return [_typed(view, field, [row[field.name] for row in found]) for field in view.features]
+        found.append(_checked_names(computed, given, rows.inputs))
+    return [_typed(computed.view, field, [row[field.name] for row in found]) for field in computed.features]
 
 
-def _lists(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
+def _lists(computed: ComputedView, function: Function, rows: _Rows) -> list[Column]:
     """A dict of lists in, a dict of lists out. The lists are copies: the function may change them."""
     given = {name: list(column.python()) for name, column in rows.inputs.items()}
     arguments = [given, rows.moments()] if asks_for_now(function) else [given]
-    found = _checked_names(view, function(*arguments), rows.inputs)
+    view = computed.view
+    found = _checked_names(computed, function(*arguments), rows.inputs)
     columns = []
-    for field in view.features:
+    for field in computed.features:
         values = found[field.name]
         values = values.tolist() if hasattr(values, "tolist") else values
         if not isinstance(values, list | tuple):
@@ -114,11 +115,13 @@ def _lists(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[C
     return columns
 
 
-def _checked_names(view: OnDemandFeatureView, given: Any, inputs: Collection[str]) -> Mapping[str, Any]:
+def _checked_names(computed: ComputedView, given: Any, inputs: Collection[str]) -> Mapping[str, Any]:
     """What a function gave, when it is what it declares: inputs that it hands on are left out."""
     if not isinstance(given, Mapping):
-        raise _broken(view, f"gives a {type(given).__name__}, where a dict is expected", "return {feature: values}")
-    _check_names(view, given.keys(), inputs)
+        what = f"gives a {type(given).__name__}, where a dict is expected"
+        raise _broken(computed.view, what, "return {feature: values}")
+    if given.keys() != computed.declared:
+        _check_names(computed, given.keys(), inputs)
     return given
 
 
@@ -136,12 +139,13 @@ def _typed(view: OnDemandFeatureView, field: Field, values: Sequence[Any]) -> Co
 # --- Frames ----------------------------------------------------------------------------------------------------------
 
 
-def _frame(view: OnDemandFeatureView, function: Function, rows: _Rows) -> list[Column]:
+def _frame(computed: ComputedView, function: Function, rows: _Rows) -> list[Column]:
     """A pandas or polars frame in, one of the same kind and length out."""
+    view = computed.view
     found = (_polars if view.mode == "polars" else _pandas)(view, function, rows)
-    _check_names(view, found.keys(), [*rows.inputs, _FILLER])
+    _check_names(computed, found.keys(), [*rows.inputs, _FILLER])
     columns = []
-    for field in view.features:
+    for field in computed.features:
         values = found[field.name]
         _check_count(view, field.name, len(values), rows.count)
         try:
@@ -197,8 +201,8 @@ def _polars(view: OnDemandFeatureView, function: Function, rows: _Rows) -> dict[
 # --- Promises --------------------------------------------------------------------------------------------------------
 
 
-def _check_names(view: OnDemandFeatureView, given: Any, inputs: Collection[str]) -> None:
-    declared = set(view.feature_names)
+def _check_names(computed: ComputedView, given: Any, inputs: Collection[str]) -> None:
+    view, declared = computed.view, computed.declared
     for name in declared:
         if name not in given:
             raise _broken(view, f"does not give {name!r}, which its schema declares", nearest(name, map(str, given)))
