@@ -87,7 +87,6 @@ model_v2 = FeatureService(name="model_v2", features=[fresh])
 WORKFLOW = """
 import json
 import subprocess
-import sys
 from datetime import datetime
 
 import pandas as pd
@@ -101,7 +100,7 @@ def show(values):
 
 
 store = FeatureStore(repo_path=".")
-subprocess.run([sys.executable, "-m", "tiffin.cli", "apply"], check=True, stdout=subprocess.DEVNULL)
+subprocess.run(["feast", "apply"], check=True, stdout=subprocess.DEVNULL)
 entity_df = pd.DataFrame.from_dict(
     {"rider_id": [1, 2, 3], "event_timestamp": pd.to_datetime("now", utc=True), "label": [1, 0, 1], "tip": [1, 2, 3]}
 )
@@ -130,7 +129,7 @@ label = pd.DataFrame({"rider_id": [1], "event_timestamp": [now], "honest": [1], 
 store.push("labels_push", label, to=PushMode.ONLINE_AND_OFFLINE)
 show(store.get_online_features(["labels:honest"], rows[:1]).to_dict())
 for verb in ("teardown", "apply", "teardown"):
-    subprocess.run([sys.executable, "-m", "tiffin.cli", verb], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(["feast", verb], check=True, stdin=subprocess.DEVNULL)
 """
 
 
