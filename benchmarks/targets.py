@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from benchmarks.case import Result
 
-Measure = Literal["p50", "p99", "peak_bytes", "rows_per_second", "heavy_modules"]
+Measure = Literal["p50", "p99", "peak_bytes", "rows_per_second", "heavy_modules", "entity_bytes"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ def format_measure(measure: Measure, value: float) -> str:
         return f"{value:,.0f} rows/s"
     if measure == "heavy_modules":
         return f"{value:.0f} heavy modules"
+    if measure == "entity_bytes":
+        return f"{value:,.0f} bytes per entity"
     return format_seconds(value)
 
 
@@ -62,6 +64,8 @@ def measured(result: Result | None, measure: Measure) -> float | None:
         return result.rows_per_second
     if measure == "heavy_modules":
         return float(len(result.facts.get("heavy_modules", ())))
+    if measure == "entity_bytes":
+        return float(result.facts["entity_bytes"])
     return result.seconds[measure]
 
 
@@ -160,6 +164,25 @@ class AheadOf(Target):
         if theirs is None:
             return Verdict(text, None, f"{self.side}: {other.outcome}")
         return Verdict(text, theirs / seen >= self.factor, f"{theirs / seen:.1f}x")
+
+
+@dataclass(frozen=True)
+class ShareOf(Target):
+    """A measure of tiffin's is at most `share` of that of another side."""
+
+    side: str
+    measure: Measure
+    share: float
+
+    def judge(self, results: Sequence[Result]) -> Verdict:
+        """Says whether it is met."""
+        text = f"<= {self.share:g} of {self.side}'s"
+        other = next((result for result in results if result.side == self.side), None)
+        seen, theirs = measured(tiffin_of(results), self.measure), measured(other, self.measure)
+        if seen is None or theirs is None:
+            return Verdict(text, None, "not measured")
+        words = f"{seen / theirs:.2f}, {format_measure(self.measure, seen)} and {format_measure(self.measure, theirs)}"
+        return Verdict(text, seen / theirs <= self.share, words)
 
 
 def _judged(text: str, results: Sequence[Result], measure: Measure, holds: Holds) -> Verdict:

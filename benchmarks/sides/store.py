@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import shutil
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.data import data_folder, data_path, feature_names, features_of, work_folder
-from benchmarks.keys import asked_keys, sampled_keys
-from benchmarks.work import Work
+from benchmarks.keys import asked_keys, key_count, sampled_keys
+from benchmarks.work import Reading, Work
 
 RANGE = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 4, 2, tzinfo=UTC))
 
@@ -222,6 +223,85 @@ class Materialize(Work):
         self._open.close()
 
 
+class RedisSpace(Work):
+    """Loads Redis, and asks it how much memory its data takes."""
+
+    def __init__(self, api: str, facts: str, offline: dict[str, Any] | None = None) -> None:
+        self._open = ExitStack()
+        folder, online = work_folder(), start_server("redis", self._open)
+        assert online is not None
+        self._port = int(online["connection_string"].split(":")[1])
+        write_repository(folder, api, offline, online=online)
+        self._store = open_store(api, folder)
+        self._store.apply(define_views(api, [facts], created=True, online=True))
+        self._keys = key_count(facts)
+
+    def run(self, index: int) -> Reading:
+        """Loads, and takes the difference."""
+        before, began = self._used_bytes(), time.perf_counter()
+        self._store.materialize(*RANGE)
+        seconds = time.perf_counter() - began
+        return Reading(seconds, {"entity_bytes": (self._used_bytes() - before) / self._keys})
+
+    def close(self) -> None:
+        """Stops the server."""
+        self._open.close()
+
+    def _used_bytes(self) -> int:
+        import redis
+
+        client = redis.Redis(port=self._port)
+        used = int(client.info("memory")["used_memory_dataset"])
+        client.close()
+        return used
+
+
+class Push(Work):
+    """Pushes one row of ten features; when the call returns, it can be read."""
+
+    def __init__(self, api: str, facts: str, online: str, offline: dict[str, Any] | None = None) -> None:
+        self._open = ExitStack()
+        folder = work_folder()
+        write_repository(folder, api, offline, online=start_server(online, self._open))
+        self._store = open_store(api, folder)
+        package = importlib.import_module(api)
+        entity, view = define_views(api, [facts], online=True)
+        source = package.PushSource(name="pushed", batch_source=view.batch_source)
+        view = package.FeatureView(
+            name="v0", entities=[entity], schema=view.schema, source=source, ttl=timedelta(days=0), online=True
+        )
+        self._store.apply([entity, view])
+        self._names = features_of(facts, 0)
+        self._is_feast = api == "feast"
+
+    def run(self, index: int) -> None:
+        """One row of one key, newer than the one before."""
+        moment = RANGE[0] + timedelta(seconds=index)
+        row = {"key": 7, "event_timestamp": moment, **dict(zip(self._names, self._values(index), strict=True))}
+        if self._is_feast:
+            import pandas as pd
+
+            self._store.push("pushed", pd.DataFrame([row]))
+        else:
+            self._store.push("pushed", [row])
+
+    def answer(self, last: Any) -> pa.Table:
+        """The row that was pushed last, read back."""
+        self.run(9_999)
+        return pa.table(
+            self._store.get_online_features(
+                features=[f"v0:{name}" for name in self._names], entity_rows=[{"key": 7}]
+            ).to_dict()
+        )
+
+    def close(self) -> None:
+        """Stops the server."""
+        self._open.close()
+
+    def _values(self, index: int) -> list[float | int]:
+        return [index + number if number % 2 else index / 8 + number for number in range(len(self._names))]
+
+
 class Apply(Work):
     """Applies many views at once to an empty registry, each over a file of its own."""
 
@@ -272,6 +352,16 @@ def online_features(**arguments: Any) -> Work:
 def materialize(**arguments: Any) -> Work:
     """An applied repository with an empty online store."""
     return Materialize(**arguments)
+
+
+def redis_space(**arguments: Any) -> Work:
+    """An applied repository with an empty Redis."""
+    return RedisSpace(**arguments)
+
+
+def push(**arguments: Any) -> Work:
+    """An applied repository with a view that is pushed to."""
+    return Push(**arguments)
 
 
 def apply_views(**arguments: Any) -> Work:

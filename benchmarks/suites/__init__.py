@@ -17,6 +17,7 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "materialize": materializing.suite,
     "stores": stores.read_suite,
     "loads": stores.write_suite,
+    "pushes": stores.push_suite,
     "functions": functions.suite,
     "apply": applying.suite,
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.case import GIGABYTE, Case, Cell, Suite
 from benchmarks.data import parse_rows
-from benchmarks.targets import AheadOf, AtLeast, AtMost, Target, WithinLimit
+from benchmarks.targets import AheadOf, AtLeast, AtMost, ShareOf, Target, WithinLimit
 
 _RAW = "benchmarks.sides.raw_stores"
 _STORE = "benchmarks.sides.store"
@@ -32,7 +32,19 @@ def read_suite(quick: bool) -> Suite:
         " warm, the server on the same machine. The raw limit is the store's own client over blobs packed by hand (one"
         " MGET; gets in one read transaction; a prepared binary `= ANY`), decoded into the same dict of lists. The"
         " stores answer `get_online_features(...).to_dict()`.",
-        tuple(cells),
+        (*cells, _space(quick)),
+    )
+
+
+def push_suite(quick: bool) -> Suite:
+    """One row, pushed again and again."""
+    return Suite(
+        "pushes",
+        "Push of one row",
+        "Ten features of one key, newer each time; when the call has returned the row can be read, which is done once"
+        " at the end and compared. tiffin takes a list with one dict, Feast a pandas frame.",
+        tuple(_push(kind, quick) for kind in ("redis", "sqlite")),
+        unit="us",
     )
 
 
@@ -73,6 +85,31 @@ def _read(kind: str, facts: list[str], keys: int, factor: float, quick: bool) ->
         targets.append(AheadOf("Feast"))
     words = f"{keys} {'key' if keys == 1 else 'keys'} x {50 * len(facts)} features"
     return Cell(f"{_NAMES[kind]}, {words}", tuple(cases), tuple(targets), tuple(facts), order_by="key")
+
+
+def _space(quick: bool) -> Cell:
+    """Memory of Redis."""
+    facts = "wide-1k-v0" if quick else "wide-20k-v0"
+    once: dict[str, Any] = {"repeats": 1, "min_repeats": 1, "max_seconds": 900.0}
+    feast = {"api": "feast", "facts": facts, "offline": {"type": "duckdb"}}
+    cases = (
+        Case("tiffin", "tiffin", f"{_STORE}:redis_space", {"api": "tiffin", "facts": facts}, **once),
+        Case("Feast", "peer", f"{_STORE}:redis_space", feast, **once),
+    )
+    return Cell("Redis, memory of 50 features", cases, (ShareOf("Feast", "entity_bytes", 0.5),), (facts,))
+
+
+def _push(kind: str, quick: bool) -> Cell:
+    facts, repeats = "latest-20k-v0", 200 if quick else 2_000
+    arguments = {"facts": facts, "online": kind}
+    feast = {"api": "feast", **arguments, "offline": {"type": "duckdb"}}
+    cases = (
+        Case("tiffin", "tiffin", f"{_STORE}:push", {"api": "tiffin", **arguments}, repeats=repeats),
+        Case("Feast", "peer", f"{_STORE}:push", feast, repeats=repeats),
+    )
+    targets: list[Target] = [AtMost("p50", 0.001)] if kind == "redis" else []
+    name = {**_NAMES, "sqlite": "SQLite"}[kind]
+    return Cell(f"{name}, one row", cases, (*targets, AheadOf("Feast")), (facts,), order_by="key")
 
 
 def _write(kind: str, facts: str, quick: bool) -> Cell:
