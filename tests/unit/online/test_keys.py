@@ -94,7 +94,7 @@ def test_wrong_value_of_a_request_names_its_row() -> None:
         key_values([1, 2**63], Int64, "driver_id")
 
 
-@pytest.mark.parametrize("null", [None, pd.NA, pd.NaT, np.datetime64("NaT")])
+@pytest.mark.parametrize("null", [None, pd.NA, pd.NaT, np.datetime64("NaT", "us")])
 def test_null_of_any_kind_stays_null(null: Any) -> None:
     assert key_values([null], UnixTimestamp, "k") == [None]
     assert encode_keys([[1, 2], ["a", None]], [Int64, String], ["i", "s"], 2)[1] is None
