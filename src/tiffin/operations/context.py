@@ -34,6 +34,7 @@ class Context:
         self._online: OnlineStore | None = None
         self._offline: OfflineEngine | None = None
         self._snapshot: Snapshot | None = None
+        self._ttl_us: int = config.registry.cache_ttl_seconds * SECOND_US
         self._looked_us = 0
 
     @property
@@ -120,8 +121,8 @@ class Context:
             self._registry = self._online = self._offline = None
 
     def _is_old(self) -> bool:
-        ttl_us = self.config.registry.cache_ttl_seconds * SECOND_US
-        return ttl_us > 0 and abs(self.now_us() - self._looked_us) >= ttl_us
+        # Asked for by every online read.
+        return self._ttl_us > 0 and abs(self.clock.now_us() - self._looked_us) >= self._ttl_us
 
 
 def open_context(
