@@ -15,7 +15,8 @@ The tree, with the moment at which each is raised::
     ├── FunctionError                       a user's function fails, or breaks what its view declares
     ├── ValidationError                     a training set is not like its reference; says in what
     ├── SourceError                         a data source cannot be read: missing, corrupt, without a column
-    ├── UnsupportedError (NotImplementedError)  something the chosen backend cannot do
+    ├── UnsupportedError (NotImplementedError)  something the chosen backend, or this version, cannot do
+    │   └── MissingAttributeError (AttributeError)  ... an object lacks what was asked of it; `hasattr` says so too
     ├── RegistryError                       the registry cannot be read or written
     │   ├── RegistryConflictError             ... somebody else applied first; plan again
     │   └── RegistryVersionError              ... it was written by a newer tiffin
@@ -172,6 +173,10 @@ class UnsupportedError(TiffinError, NotImplementedError):
     http_status = 501
 
 
+class MissingAttributeError(UnsupportedError, AttributeError):
+    """An object does not have what Feast's object of that name has, or the name is mistyped."""
+
+
 class RegistryError(TiffinError):
     """The registry cannot be read or written."""
 
@@ -229,13 +234,15 @@ class BackendNotFoundError(TiffinError, ImportError):
     code = "backend_not_found"
 
 
-def nearest(name: str, candidates: Iterable[str], *, limit: int = 3) -> str:
+def nearest(name: str, candidates: Iterable[str], *, limit: int = 3, list_known: bool = True) -> str:
     """A hint for a mistyped name.
 
     Args:
         name: what was asked for.
         candidates: what exists.
-        limit: how many to list when nothing is close.
+        limit: how many close ones to list.
+        list_known: whether to list what exists when nothing is close. Without it only what is very close is named:
+            the name may well be right, and mean something else.
 
     Returns:
         ``did you mean a, b?``, or ``known: ...`` when nothing is close, or a sentence when nothing exists.
@@ -246,8 +253,10 @@ def nearest(name: str, candidates: Iterable[str], *, limit: int = 3) -> str:
     known = sorted(set(candidates))
     if not known:
         return "there are none yet"
-    close = difflib.get_close_matches(name, known, n=limit, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=limit, cutoff=0.6 if list_known else 0.8)
     if close:
         return f"did you mean {', '.join(close)}?"
+    if not list_known:
+        return ""
     more = f" and {len(known) - 20} more" if len(known) > 20 else ""
     return f"known: {', '.join(known[:20])}{more}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiffin.compat.gaps import FEATURE_STORE, WithGaps, refuse_argument
 from tiffin.time import MIN_US
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    import pandas as pd
 
     from tiffin.config import RepoConfig
     from tiffin.contracts.registry import Commit, MaterializationRun, RegistryStore
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from tiffin.time import Clock
 
 
-class FeatureStore:
+class FeatureStore(WithGaps):
     """A feature repository, ready for use. One object may be shared by many threads.
 
     ``allow_cache`` and ``allow_registry_cache`` are there for compatibility: how old definitions may be is one setting,
@@ -49,6 +52,7 @@ class FeatureStore:
         repo_path: the folder that has ``feature_store.yaml``; the working directory when nothing is given.
         config: the settings, instead of a file.
         fs_yaml_file: the file, when it is called differently or lies elsewhere.
+        embedding_provider: not supported yet.
         clock: tells ``now``; the machine's clock when left out.
 
     Raises:
@@ -57,16 +61,20 @@ class FeatureStore:
     ``with FeatureStore(...) as store:`` closes the backends at the end.
     """
 
+    _gaps = FEATURE_STORE
+
     def __init__(
         self,
         repo_path: str | Path | None = None,
         config: RepoConfig | None = None,
         fs_yaml_file: str | Path | None = None,
+        embedding_provider: None = None,
         *,
         clock: Clock | None = None,
     ) -> None:
         from tiffin.operations.context import open_context
 
+        refuse_argument("FeatureStore", "embedding_provider", embedding_provider, FEATURE_STORE["embedding_provider"])
         self.context = open_context(repo_path, config, fs_yaml_file, clock)
 
     def __enter__(self) -> FeatureStore:
@@ -93,20 +101,42 @@ class FeatureStore:
         """The registry store: the logs of all projects."""
         return self.context.registry
 
-    def close(self) -> None:
-        """Close the backends; they are opened again if the store is used afterwards."""
+    async def initialize(self) -> None:
+        """Load the definitions and get the stores ready now, instead of with the first request.
+
+        Raises:
+            ConfigError: the options of a store are wrong.
+            BackendNotFoundError: the type of a store is unknown, or a package that it needs is not installed.
+        """
+        import asyncio
+
+        await asyncio.to_thread(self.context.initialize)
+
+    def close(self) -> Awaitable[None]:
+        """Close the backends; they are opened again if the store is used afterwards. It may be awaited as well."""
         self.context.close()
+        return _Done()
 
     # Definitions
 
-    def plan(self, objects: Definition | Iterable[Definition], partial: bool = False) -> ApplyPlan:
+    def plan(
+        self,
+        objects: Definition | Iterable[Definition],
+        partial: bool = False,
+        skip_feature_view_validation: bool = False,
+    ) -> ApplyPlan:
         """What ``apply`` would change; nothing is changed.
+
+        The settings of all stores are checked; the online store is not connected to.
 
         Args:
             objects: definitions. What a view refers to comes along by itself.
             partial: whether definitions that are not among the objects stay; otherwise they are removed.
+            skip_feature_view_validation: accepted for compatibility, as in ``apply``.
 
         Raises:
+            ConfigError: the options of a store are wrong.
+            BackendNotFoundError: the type of a store is unknown, or a package that it needs is not installed.
             DefinitionError: the definitions contradict one another or the source; names file and line.
             SourceError: a source cannot be read, or lacks a column.
         """
@@ -120,6 +150,7 @@ class FeatureStore:
         objects_to_delete: Iterable[Definition] | None = None,
         partial: bool = True,
         skip_feature_view_validation: bool = False,
+        no_promote: bool = False,
     ) -> ApplyPlan:
         """Make definitions the current ones, all of them or none (DEF-2), and create what they need online.
 
@@ -129,6 +160,7 @@ class FeatureStore:
             partial: whether definitions that are not among the objects stay; otherwise they are removed.
             skip_feature_view_validation: accepted for compatibility; functions are never run here, and the rest is
                 always checked.
+            no_promote: not supported; ``plan`` shows what would change, and an older version can be read.
 
         Returns:
             The plan that was carried out; an empty one when there was nothing to change (DEF-3).
@@ -141,6 +173,8 @@ class FeatureStore:
         """
         from tiffin.operations.apply import apply
 
+        hint = "use plan() to see what would change; older versions are read as view@v1:feature"
+        refuse_argument("apply", "no_promote", no_promote, hint)
         return apply(self.context, objects, objects_to_delete, partial=partial)
 
     def history(self) -> list[Commit]:
@@ -180,6 +214,22 @@ class FeatureStore:
         from tiffin.operations.catalog import list_feature_views
 
         return list_feature_views(self.context, tags)
+
+    def list_batch_feature_views(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[FeatureView]:
+        """The feature views but those that ``list_stream_feature_views`` gives, by name."""
+        from tiffin.operations.catalog import list_feature_views
+
+        return list_feature_views(self.context, tags, streamed=False)
+
+    def list_stream_feature_views(
+        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
+    ) -> list[FeatureView]:
+        """The feature views whose source is a stream, such as ``KafkaSource``, by name; a ``PushSource`` is none."""
+        from tiffin.operations.catalog import list_feature_views
+
+        return list_feature_views(self.context, tags, streamed=True)
 
     def list_on_demand_feature_views(
         self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
@@ -234,6 +284,12 @@ class FeatureStore:
         from tiffin.operations.catalog import get_feature_view
 
         return get_feature_view(self.context, name)
+
+    def get_stream_feature_view(self, name: str, allow_registry_cache: bool = True) -> FeatureView:
+        """One feature view whose source is a stream; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_stream_feature_view
+
+        return get_stream_feature_view(self.context, name)
 
     def list_feature_view_versions(self, name: str) -> list[dict[str, Any]]:
         """The versions of a feature view, newest first; a feature of one is asked for as ``view@v1:feature``."""
@@ -363,6 +419,23 @@ class FeatureStore:
             self.context, from_, name, storage, tags, feature_service, allow_overwrite=allow_overwrite
         )
 
+    def create_dataset_from_retrieval(
+        self,
+        name: str,
+        entity_df: Any,
+        features: Sequence[str] | FeatureService,
+        storage: Any,
+        tags: Mapping[str, str] | None = None,
+        allow_overwrite: bool = False,
+    ) -> SavedDataset:
+        """``get_historical_features``, then ``create_saved_dataset`` of it."""
+        job = self.get_historical_features(entity_df, features)
+        return self.create_saved_dataset(job, name, storage, tags, allow_overwrite=allow_overwrite)
+
+    def retrieve_dataset_data(self, name: str, limit: int = 10) -> pd.DataFrame:
+        """The first rows of a saved dataset; raises ``NotFoundError`` with the nearest names."""
+        return self.get_saved_dataset(name).to_df().head(limit)
+
     def get_saved_dataset(self, name: str) -> SavedDataset:
         """One saved dataset, ready to be read; raises ``NotFoundError`` with the nearest names."""
         from tiffin.operations.datasets import get_saved_dataset
@@ -410,6 +483,10 @@ class FeatureStore:
         end_date: datetime | str | int | None,
         feature_views: Sequence[str] | None = None,
         disable_event_timestamp: bool = False,
+        full_feature_names: bool = False,
+        version: str | None = None,
+        force: bool = False,
+        run_async: bool = False,
         *,
         full_refresh: bool = False,
         progress: Any = None,
@@ -420,7 +497,11 @@ class FeatureStore:
             start_date: the first event time.
             end_date: the last one; facts after now stay out.
             feature_views: names; all views that are online when left out.
-            disable_event_timestamp: load everything up to now, whatever the two dates are.
+            disable_event_timestamp: load everything up to now, whatever the two dates are. Facts keep their times.
+            full_feature_names: accepted for compatibility; nothing that is stored is called by it.
+            version: only ``latest``; the current version of a view is the one that is loaded.
+            force: accepted for compatibility; a load that died holds up nobody.
+            run_async: not supported.
             full_refresh: load everything up to now beside what is there, then put it in its place at once, so that
                 rows gone from the source are gone online (MAT-5); whatever the two dates are.
             progress: called as rows are written.
@@ -431,6 +512,7 @@ class FeatureStore:
         from tiffin.operations.materialize import materialize
         from tiffin.operations.refresh import refresh_fully
 
+        _refuse_load("materialize", version, run_async)
         if full_refresh:
             return refresh_fully(self.context, feature_views, progress=progress)
         if disable_event_timestamp or start_date is None or end_date is None:
@@ -441,6 +523,10 @@ class FeatureStore:
         self,
         end_date: datetime | str | int,
         feature_views: Sequence[str] | None = None,
+        full_feature_names: bool = False,
+        version: str | None = None,
+        force: bool = False,
+        run_async: bool = False,
         *,
         progress: Any = None,
     ) -> MaterializationReport:
@@ -449,6 +535,10 @@ class FeatureStore:
         Args:
             end_date: up to which event time; never past now.
             feature_views: names; all views that are online when left out.
+            full_feature_names: as for ``materialize``; so are the next three.
+            version: only ``latest``.
+            force: accepted for compatibility.
+            run_async: not supported.
             progress: called as rows are written.
 
         Raises:
@@ -456,6 +546,7 @@ class FeatureStore:
         """
         from tiffin.operations.materialize import materialize_incremental
 
+        _refuse_load("materialize_incremental", version, run_async)
         return materialize_incremental(self.context, end_date, feature_views, progress=progress)
 
     def delete_entities(self, entity_rows: EntityRows, feature_views: Sequence[str] | None = None) -> EntityDeletion:
@@ -507,6 +598,7 @@ class FeatureStore:
         features: Sequence[str] | FeatureService,
         entity_rows: EntityRows,
         full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
         """Like ``get_online_features``, without holding up the event loop."""
         from tiffin.operations.online import read_online_async
@@ -540,7 +632,12 @@ class FeatureStore:
         return push(self.context, push_source_name, df, PushMode.ONLINE if to is None else to)
 
     async def push_async(
-        self, push_source_name: str, df: Any, allow_registry_cache: bool = True, to: PushMode | None = None
+        self,
+        push_source_name: str,
+        df: Any,
+        allow_registry_cache: bool = True,
+        to: PushMode | None = None,
+        transform_on_write: bool = True,
     ) -> PushReport:
         """Like ``push``, without holding up the event loop."""
         import asyncio
@@ -588,3 +685,30 @@ class FeatureStore:
         from tiffin.operations.online import write_online
 
         return write_online(self.context, feature_view_name, inputs if df is None else df)
+
+    async def write_to_online_store_async(
+        self,
+        feature_view_name: str,
+        df: Any = None,
+        inputs: Any = None,
+        allow_registry_cache: bool = True,
+        transform_on_write: bool = True,
+    ) -> OnlineWrite:
+        """Like ``write_to_online_store``, without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.write_to_online_store, feature_view_name, df, inputs)
+
+
+class _Done:
+    """What may be awaited, and is done already."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+def _refuse_load(call: str, version: str | None, run_async: bool) -> None:
+    """Refuse what a load of the online store cannot do."""
+    hint = "the current version is loaded; rollback() makes the definitions of an older one current"
+    refuse_argument(call, f"version={version!r}", version not in (None, "latest"), hint)
+    refuse_argument(call, "run_async", run_async, "call it in a thread of your own, such as asyncio.to_thread(...)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import subprocess
 import sys
@@ -136,6 +137,9 @@ feast.infra.offline_stores.offline_store  tiffin.operations.retrieve  RetrievalJ
 feast.saved_dataset         tiffin.definitions  SavedDataset ValidationReference
 feast.online_response       tiffin.online.response  OnlineResponse
 feast.repo_config           tiffin.config       RepoConfig RegistryConfig
+feast.type_map              tiffin.compat.bootstrap  python_type_to_feast_value_type
+feast.driver_test_data      tiffin.compat.bootstrap  create_driver_hourly_stats_df
+feast.file_utils            tiffin.compat.bootstrap  replace_str_in_file
 """
 
 #: The same for what is called otherwise: path and name, module and name of tiffin's.
@@ -192,9 +196,6 @@ feast.infra.contrib.spark_kafka_processor  SparkProcessorConfig
 feast.dqm.profilers.ge_profiler  ge_profiler
 feast.transformation.base   transformation
 feast.transformation.mode   TransformationMode
-feast.type_map              python_type_to_feast_value_type
-feast.driver_test_data      create_driver_hourly_stats_df
-feast.file_utils            replace_str_in_file
 feast.feature_server        get_app
 """
 
@@ -251,6 +252,21 @@ def test_an_error_of_feast_can_be_caught(name: str) -> None:
         assert issubclass(_found(f"feast.errors.{name}"), Exception)
 
 
+def test_an_error_that_nobody_raises_can_be_caught_too() -> None:
+    with feast_means_tiffin():
+        error = _found("feast.errors.RepoConfigPathDoesNotExist")
+        assert issubclass(error, tiffin.TiffinError)
+        assert _found("feast.errors.RepoConfigPathDoesNotExist") is error
+        with pytest.raises(KeyError), contextlib.suppress(error):
+            raise KeyError
+
+
+def test_no_names_are_proposed_that_have_nothing_to_do_with_it() -> None:
+    with pytest.raises(UnsupportedError) as refused:
+        Missing("feast.permissions.policy.RoleBasedPolicy")()
+    assert refused.value.hint == ""
+
+
 @pytest.mark.parametrize("path", sorted({path for path, *_ in _table(PATHS, 2)}))
 def test_a_module_can_be_imported_from_its_package(path: str) -> None:
     with feast_means_tiffin():
@@ -287,6 +303,13 @@ AthenaSource OracleSource ChrononSource Project FeastVectorStore DocEmbedder Sch
 ChunkingConfig BaseEmbedder MultiModalEmbedder EmbeddingConfig EmbeddingProvider SentenceTransformersEmbeddingProvider
 get_embedding_provider FilterTranslator
 """
+
+
+def test_a_star_imports_what_it_does_from_feast(tmp_path: Path) -> None:
+    with feast_means_tiffin():
+        assert sorted(_found("feast.__all__")) == sorted(EXPORTED.split())
+    (tmp_path / "features.py").write_text("from feast import *\n\ne = Entity(name='e')\n")
+    assert [item.name for item in load_repository(tmp_path).objects] == ["e"]
 
 
 @pytest.mark.parametrize("name", EXPORTED.split())

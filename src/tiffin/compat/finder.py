@@ -11,8 +11,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from tiffin.compat.names import DECORATORS, LATER, OTHER_NAME, SAME_NAME, target_of
-from tiffin.errors import UnsupportedError, nearest
+from tiffin.compat.names import DECORATORS, EXPORTED, LATER, OTHER_NAME, SAME_NAME, target_of
+from tiffin.errors import TiffinError, UnsupportedError, nearest
 
 _ROOT = "feast"
 
@@ -23,6 +23,8 @@ class FeastModule(ModuleType):
     __path__: list[str]
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__all__" and self.__name__ == _ROOT:
+            return EXPORTED
         if name.startswith("__") and name not in SAME_NAME:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         path = f"{self.__name__}.{name}"
@@ -33,6 +35,10 @@ class FeastModule(ModuleType):
         elif name.islower() and name not in LATER:
             # A module, as in ``from feast import types``; or a function, which is refused when it is called.
             value = _module(path)
+        elif self.__name__.endswith(".errors") and name[0].isupper():
+            value = type(
+                name, (TiffinError,), {"__doc__": "An error of Feast's: it can be caught, and is never raised."}
+            )
         else:
             value = Missing(path)
         setattr(self, name, value)
@@ -82,7 +88,7 @@ class Missing:
 
 def _unsupported(path: str) -> UnsupportedError:
     name = path.rpartition(".")[2]
-    near = "" if name in LATER else nearest(name, [*SAME_NAME, *OTHER_NAME])
+    near = "" if name in LATER else nearest(name, [*SAME_NAME, *OTHER_NAME], list_known=False)
     return UnsupportedError(f"{path} is not supported yet", subject=path, hint=near)
 
 

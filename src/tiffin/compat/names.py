@@ -53,6 +53,10 @@ SAME_NAME = {
     "RepoConfig": "tiffin.config",
     "RetrievalJob": "tiffin.operations.retrieve",
     "__version__": "tiffin",
+    **dict.fromkeys(
+        ("create_driver_hourly_stats_df", "python_type_to_feast_value_type", "replace_str_in_file"),
+        "tiffin.compat.bootstrap",
+    ),
 }
 
 #: Name to ``module:name``, for what is called otherwise.
@@ -105,23 +109,20 @@ OTHER_NAME = {
     "ZeroRowsQueryResult": f"{_ERRORS}:SourceError",
 }
 
-#: What Feast's package exports and tiffin does not have yet.
-LATER = frozenset(
-    (
-        *("Aggregation", "AthenaSource", "BaseChunker", "BaseEmbedder", "BatchFeatureView", "BigQuerySource"),
-        *("ChrononSource", "ChunkingConfig", "DataFrameEngine", "DocEmbedder", "EmbeddingConfig", "EmbeddingProvider"),
-        *(
-            "FeastDataFrame",
-            "FeastVectorStore",
-            "Feature",
-            "FeatureViewState",
-            "FilterTranslator",
-            "MultiModalEmbedder",
-        ),
-        *("OracleSource", "RedshiftSource", "SchemaTransformFn", "SentenceTransformersEmbeddingProvider"),
-        *("SnowflakeSource", "StreamFeatureView", "TextChunker", "copy_demo_notebooks", "get_embedding_provider"),
-    )
+#: What ``from feast import *`` imports.
+EXPORTED = (
+    *("Aggregation", "AthenaSource", "BaseChunker", "BaseEmbedder", "BatchFeatureView", "BigQuerySource"),
+    *("ChrononSource", "ChunkingConfig", "ConflictPolicy", "DataFrameEngine", "DocEmbedder", "EmbeddingConfig"),
+    *("EmbeddingProvider", "Entity", "FeastDataFrame", "FeastVectorStore", "Feature", "FeatureService", "FeatureStore"),
+    *("FeatureView", "FeatureViewState", "Field", "FileSource", "FilterTranslator", "KafkaSource", "KinesisSource"),
+    *("LabelView", "MultiModalEmbedder", "OnDemandFeatureView", "OracleSource", "Project", "PushSource"),
+    *("RedshiftSource", "RepoConfig", "RequestSource", "SchemaTransformFn", "SentenceTransformersEmbeddingProvider"),
+    *("SnowflakeSource", "StreamFeatureView", "TextChunker", "ValueType", "copy_demo_notebooks"),
+    "get_embedding_provider",
 )
+
+#: What of it tiffin does not have yet.
+LATER = frozenset(EXPORTED) - SAME_NAME.keys()
 
 #: Modules that are also called like the decorator that they have; they can be called like it.
 DECORATORS = frozenset({"batch_feature_view", "on_demand_feature_view", "stream_feature_view"})

@@ -1,7 +1,7 @@
 """What a user declares. Frozen values; no I/O."""
 
 from tiffin.definitions.base import Definition
-from tiffin.definitions.base_view import BaseFeatureView
+from tiffin.definitions.base_view import LATEST, BaseFeatureView
 from tiffin.definitions.entity import Entity
 from tiffin.definitions.feature_service import FeatureService
 from tiffin.definitions.feature_view import FeatureView
@@ -28,6 +28,7 @@ from tiffin.definitions.validation import TableProfiler, ValidationReference
 from tiffin.definitions.view_use import ViewUse
 
 __all__ = [
+    "LATEST",
     "AvroFormat",
     "BaseFeatureView",
     "ConflictPolicy",

@@ -14,6 +14,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any, ClassVar
 
+from tiffin.compat.gaps import DEFINITION, WithGaps
 from tiffin.errors import DefinitionError, DefinitionTypeError, UnsupportedError
 from tiffin.time import duration_us
 
@@ -21,7 +22,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Definition:
+class Definition(WithGaps):
     """A declared object: a name, words about it, and where it was declared.
 
     Attributes:
@@ -32,6 +33,7 @@ class Definition:
         location: ``file:line`` of the declaration; not part of its value.
     """
 
+    _gaps: ClassVar[Mapping[str, str]] = DEFINITION
     kind: ClassVar[str] = "definition"
     forbidden_in_name: ClassVar[str] = ""
 

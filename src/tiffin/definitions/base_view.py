@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
+from tiffin.compat.gaps import FEATURE_VIEW
 from tiffin.definitions.base import Definition
 from tiffin.definitions.field import Field
 from tiffin.definitions.projection import Projection
 from tiffin.errors import DefinitionTypeError, NotFoundError, nearest
 
+#: The version of a view that is not pinned to one.
+LATEST = "latest"
+#: How versions are written.
+_VERSION = re.compile(r"latest|v(ersion)?\d+", re.IGNORECASE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BaseFeatureView(Definition):
     """A view of whatever kind: it has features, and can be used under another name or with some of them only."""
+
+    _gaps: ClassVar[Mapping[str, str]] = FEATURE_VIEW
 
     projection: Projection = field(default_factory=Projection, repr=False)
 
@@ -41,6 +51,13 @@ class BaseFeatureView(Definition):
             return self.features
         by_name = {item.name: item for item in self.features}
         return tuple(by_name[name] for name in self.projection.features if name in by_name)
+
+    def _check_version(self, version: str) -> None:
+        """Check how a version is written. One that is not the latest pins the view, which ``apply`` refuses."""
+        self.check_type("version", version, str)
+        if not _VERSION.fullmatch(version):
+            raise self.error(f"{self.subject} has the version {version!r}", hint=f"leave it out, or write {LATEST!r}")
+        self._set("version", version.lower())
 
     def feature(self, name: str) -> Field:
         """One feature by name.

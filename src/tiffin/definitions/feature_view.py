@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
-from tiffin.definitions.base_view import BaseFeatureView
+from tiffin.definitions.base_view import LATEST, BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
 from tiffin.definitions.field import Field, check_fields
 from tiffin.definitions.sources import DataSource, StreamSource
@@ -30,7 +30,11 @@ class FeatureView(BaseFeatureView):
         ttl: how long after its event time a fact may be used; no limit when ``None`` or zero.
         online: whether ``materialize`` loads it.
         offline: whether pushed facts are also kept offline.
-        sink_source, mode, org, enable_validation, version, enabled: as in Feast.
+        mode: as in Feast, where it names the language of a function; a plain view has no function, so it is only kept.
+        enable_validation: as in Feast; columns and types are checked anyway, and JSON when it is loaded.
+        version: ``latest``. A pin, such as ``v1``, is refused at ``apply``; older versions are read as
+            ``view@v1:feature``.
+        sink_source, org, enabled: as in Feast.
         source_view: the name of the view that stands in the place of the source; found by itself.
 
     Raises:
@@ -59,7 +63,7 @@ class FeatureView(BaseFeatureView):
     org: str = ""
     mode: str | None = None
     enable_validation: bool = False
-    version: str = "latest"
+    version: str = LATEST
     enabled: bool = True
     source_view: str = ""
 
@@ -76,6 +80,8 @@ class FeatureView(BaseFeatureView):
         self.check_type("source", self.source, DataSource)
         for argument in ("online", "offline", "enable_validation", "enabled"):
             self.check_type(argument, getattr(self, argument), bool)
+        self._check_version(self.version)
+        self._check_mode()
         if self.schema is not None:
             self._set("schema", check_fields(self, "schema", self.schema))
             self._check_schema()
@@ -96,6 +102,12 @@ class FeatureView(BaseFeatureView):
         self._set("derived_from", (views[0],))
         self._set("source_view", views[0].name)
         self._set("source", views[0].source)
+
+    def _check_mode(self) -> None:
+        mode = getattr(self.mode, "value", self.mode)
+        if mode is not None:
+            self.check_type("mode", mode, str)
+        self._set("mode", mode)
 
     def _check_schema(self) -> None:
         assert self.schema is not None
@@ -222,7 +234,7 @@ _OPTIONS: dict[str, Any] = {
     "org": "",
     "mode": None,
     "enable_validation": False,
-    "version": "latest",
+    "version": LATEST,
     "enabled": True,
     "source_view": "",
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
-from tiffin.definitions.base_view import BaseFeatureView
+from tiffin.definitions.base_view import LATEST, BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
 from tiffin.definitions.field import Field, check_fields
 from tiffin.definitions.function import FunctionCode
@@ -61,7 +61,7 @@ class OnDemandFeatureView(BaseFeatureView):
     write_to_online_store: bool = False
     track_metrics: bool = False
     org: str = ""
-    version: str = "latest"
+    version: str = LATEST
     enabled: bool = True
 
     __hash__ = Definition.__hash__
@@ -73,6 +73,7 @@ class OnDemandFeatureView(BaseFeatureView):
             self.check_type(argument, getattr(self, argument), bool)
         for argument in ("input_schema", "aggregations"):
             self.refuse(argument, getattr(self, argument) or None)
+        self._check_version(self.version)
         mode = getattr(self.mode, "value", self.mode)
         self._set("mode", mode)
         if mode not in MODES:
@@ -251,6 +252,6 @@ _OPTIONS: dict[str, Any] = {
     "write_to_online_store": False,
     "track_metrics": False,
     "org": "",
-    "version": "latest",
+    "version": LATEST,
     "enabled": True,
 }

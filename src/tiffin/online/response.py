@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tiffin.columns import pandas_type
+from tiffin.compat.gaps import ONLINE_RESPONSE, WithGaps
 from tiffin.online.defaults import fill_nulls
 from tiffin.online.found import FieldStatus, FoundRows
 from tiffin.online.keys import key_values
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _NAMES = {int(status): status.name for status in FieldStatus}
 
 
-class OnlineResponse:
+class OnlineResponse(WithGaps):
     """The answer to an online read. Columns come in request order: keys, then features as asked (ONL-1).
 
     ``to_dict`` gives keys as they went in, and features as Python objects: times are aware datetimes, decimals
@@ -36,6 +37,7 @@ class OnlineResponse:
     """
 
     __slots__ = ("_computed", "_entities", "_found", "_plan")
+    _gaps = ONLINE_RESPONSE
 
     def __init__(
         self,

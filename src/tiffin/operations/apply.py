@@ -26,11 +26,14 @@ def plan(
     """What ``apply`` would change; nothing is changed.
 
     Raises:
+        ConfigError: the options of a store are wrong.
+        BackendNotFoundError: the type of a store is unknown, or a package that it needs is not installed.
         DefinitionError: definitions contradict one another or their sources; names file and line.
         NotFoundError: something that is named is not there.
         SourceError: a source cannot be read, or lacks a column.
         UnsupportedError: a type cannot be kept.
     """
+    ctx.check_stores()
     wish = gather(ctx.refresh(), objects, list(objects_to_delete or ()), partial=partial)
     schemas = {source.name: ctx.offline.schema(source) for source in sources_to_read(wish.declared)}
     return plan_apply(wish, schemas)

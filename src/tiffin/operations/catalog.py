@@ -16,6 +16,8 @@ from tiffin.definitions import (
     LabelView,
     OnDemandFeatureView,
     Project,
+    PushSource,
+    StreamSource,
 )
 from tiffin.errors import NotFoundError, RequestError, nearest
 
@@ -31,9 +33,10 @@ def list_entities(ctx: Context, tags: Mapping[str, str] | None) -> list[Entity]:
     return _tagged(ctx.snapshot().entities.values(), tags)
 
 
-def list_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[FeatureView]:
-    """The feature views, by name."""
-    return _tagged(ctx.snapshot().views.values(), tags)
+def list_feature_views(ctx: Context, tags: Mapping[str, str] | None, streamed: bool | None = None) -> list[FeatureView]:
+    """The feature views, by name; only those whose source is a stream, or is none, when ``streamed`` says so."""
+    views = ctx.snapshot().views.values()
+    return _tagged((view for view in views if streamed in (None, _is_streamed(view))), tags)
 
 
 def list_on_demand_feature_views(ctx: Context, tags: Mapping[str, str] | None) -> list[OnDemandFeatureView]:
@@ -78,6 +81,19 @@ def get_entity(ctx: Context, name: str) -> Entity:
 def get_feature_view(ctx: Context, name: str) -> FeatureView:
     """One feature view."""
     return ctx.snapshot().view(name)
+
+
+def get_stream_feature_view(ctx: Context, name: str) -> FeatureView:
+    """One feature view whose source is a stream."""
+    found = ctx.snapshot().view(name)
+    if not _is_streamed(found):
+        message = f"{found.subject} is no stream feature view: its source is no stream"
+        raise NotFoundError(message, subject=found.subject, hint="use get_feature_view()")
+    return found
+
+
+def _is_streamed(view: FeatureView) -> bool:
+    return isinstance(view.source, StreamSource) and not isinstance(view.source, PushSource)
 
 
 def get_on_demand_feature_view(ctx: Context, name: str) -> OnDemandFeatureView:

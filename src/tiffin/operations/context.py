@@ -112,6 +112,20 @@ class Context:
             self._snapshot = snapshot
             self._looked_us = self.now_us()
 
+    def check_stores(self) -> None:
+        """Check the settings of the stores, without connecting to them.
+
+        Raises:
+            ConfigError: an option is unknown or wrong.
+            BackendNotFoundError: a type is unknown, or a package that it needs is not installed.
+        """
+        _ = self.registry, self.offline, self.config.online_store and self.online
+
+    def initialize(self) -> None:
+        """Get everything ready that the first request would wait for."""
+        self.check_stores()
+        self.snapshot()
+
     def close(self) -> None:
         """Close the backends; they are opened again if the context is used afterwards."""
         with self._lock:

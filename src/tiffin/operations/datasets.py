@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tiffin.columns import numpy_values, pandas_type
+from tiffin.columns import pandas_type
 from tiffin.definitions import FeatureService, SavedDataset, SavedDatasetFileStorage, ValidationReference
 from tiffin.errors import DefinitionError, InputError, SourceError
 from tiffin.operations.apply import apply
@@ -109,7 +109,7 @@ def create_saved_dataset(
         hint = "give it another name, or pass allow_overwrite=True"
         raise DefinitionError(f"there is a saved dataset {name!r} already", subject=f"saved dataset {name}", hint=hint)
     table = job.to_arrow()
-    times = numpy_values(job.times)
+    first_us, last_us = job.time_range_us or (None, None)
     sources = {view.facts.source.name: ctx.offline.fingerprint(view.facts.source) for view in job.plan.views}
     job.persist(os.path.join(ctx.config.repo_path, path), allow_overwrite=allow_overwrite)
     service = feature_service.name if feature_service is not None else job.feature_service_name
@@ -123,8 +123,8 @@ def create_saved_dataset(
         definitions_version=snapshot.version,
         sources=sources,
         rows=table.num_rows,
-        min_event_us=int(times.min()) if len(times) else None,
-        max_event_us=int(times.max()) if len(times) else None,
+        min_event_us=first_us,
+        max_event_us=last_us,
         tags=dict(tags or {}),
     )
     apply(ctx, [dataset])

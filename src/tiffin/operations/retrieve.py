@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tiffin.columns import numpy_values, pandas_type, single_chunk
+from tiffin.compat.gaps import RETRIEVAL_JOB, WithGaps
 from tiffin.contracts.offline import OfflineEngine, ViewReport
 from tiffin.definitions import FeatureService, ValidationReference
 from tiffin.errors import InputError, RequestError, StoreError, ValidationError, nearest
@@ -20,7 +21,7 @@ from tiffin.operations.labels import join_labels
 from tiffin.operations.versions import load_versions
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
 from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
-from tiffin.time import DAY_US, to_us
+from tiffin.time import DAY_US, from_us, to_us
 from tiffin.transforms.column import Column
 from tiffin.transforms.profile import deviations
 from tiffin.transforms.run import Function, compute
@@ -61,7 +62,23 @@ class RetrievalReport:
         return "\n".join(lines)
 
 
-class RetrievalJob:
+@dataclass(frozen=True)
+class RetrievalMetadata:
+    """What a retrieval is about.
+
+    Attributes:
+        features: the features as references.
+        keys: the key columns of its rows.
+        min_event_timestamp, max_event_timestamp: the first and the last time of its rows; ``None`` without rows.
+    """
+
+    features: list[str]
+    keys: list[str]
+    min_event_timestamp: datetime | None
+    max_event_timestamp: datetime | None
+
+
+class RetrievalJob(WithGaps):
     """A point-in-time retrieval that has been checked and planned, and runs when its result is asked for.
 
     The result is kept, so that ``to_df`` after ``to_arrow`` does not run it again. The entity rows that were handed in
@@ -70,6 +87,8 @@ class RetrievalJob:
     Guarantees:
         PIT-1 to PIT-12: N entity rows in, N rows out, in the same order, with the features behind their columns.
     """
+
+    _gaps = RETRIEVAL_JOB
 
     def __init__(
         self,
@@ -119,6 +138,19 @@ class RetrievalJob:
             view: Any = (plan.computed if column.computed else plan.views)[column.view]
             found.append(f"{view.name}:{view.features[column.feature].name}")
         return found
+
+    @property
+    def time_range_us(self) -> tuple[int, int] | None:
+        """The first and the last time of the entity rows; ``None`` without rows."""
+        times = numpy_values(self.times)
+        return (int(times.min()), int(times.max())) if len(times) else None
+
+    @property
+    def metadata(self) -> RetrievalMetadata:
+        """Features, keys, and the times that the rows span; nothing is joined for it."""
+        span = self.time_range_us
+        first, last = (None, None) if span is None else map(from_us, span)
+        return RetrievalMetadata(self.features, list(self._plan.keys), first, last)
 
     @property
     def feature_service_name(self) -> str:
@@ -204,6 +236,10 @@ class RetrievalJob:
     def explain(self) -> str:
         """What will be read and how; nothing is run."""
         return self._engine.explain(self._plan, self._rows.time_column)
+
+    def supports_remote_storage_export(self) -> bool:
+        """Whether the engine can write the answer to a store of its own: it cannot, ``persist`` writes a file."""
+        return False
 
     def persist(self, storage: Any, allow_overwrite: bool = False, timeout: int | None = None) -> str:
         """Write the answer to a Parquet file.

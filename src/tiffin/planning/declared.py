@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tiffin.definitions import (
+    LATEST,
     DataSource,
     Definition,
     Entity,
@@ -22,7 +23,7 @@ from tiffin.definitions import (
     StreamSource,
     ValidationReference,
 )
-from tiffin.errors import DefinitionError, DefinitionTypeError
+from tiffin.errors import DefinitionError, DefinitionTypeError, UnsupportedError
 from tiffin.registry.snapshot import Entry, Snapshot
 
 #: A definition's kind and name.
@@ -44,6 +45,7 @@ def collect(objects: Definition | Iterable[Definition], project: str) -> Declare
     Raises:
         DefinitionTypeError: an object is no definition.
         DefinitionError: two different objects have one name, or a project has another name than the repository's.
+        UnsupportedError: a view is pinned to a version.
     """
     given = [objects] if isinstance(objects, Definition) else list(objects)
     found: Declared = {}
@@ -57,7 +59,20 @@ def collect(objects: Definition | Iterable[Definition], project: str) -> Declare
                     hint="give one of them another name, or use the same object in both places",
                 )
     _check_project(found, project)
+    for definition in found.values():
+        _refuse_pin(definition)
     return found
+
+
+def _refuse_pin(definition: Definition) -> None:
+    if isinstance(definition, FeatureView | OnDemandFeatureView) and definition.version != LATEST:
+        raise UnsupportedError(
+            f"{definition.subject} cannot be pinned to version {definition.version!r}",
+            subject=definition.subject,
+            location=definition.location,
+            hint="leave version out; an older version of a feature view is read as view@v1:feature, and rollback makes "
+            "the definitions of an older version current",
+        )
 
 
 def key_of(definition: Definition) -> Key:

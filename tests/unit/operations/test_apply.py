@@ -16,6 +16,7 @@ from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.config import RepoConfig
 from tiffin.definitions import Entity, FeatureService, FeatureView, Field, FileSource, Project
 from tiffin.errors import (
+    BackendNotFoundError,
     ConfigError,
     DefinitionError,
     NotFoundError,
@@ -283,3 +284,31 @@ def test_a_store_is_opened_from_its_folder(folder: Path, monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match="both config and fs_yaml_file"):
         FeatureStore(config=RepoConfig(project="p"), fs_yaml_file=folder / "feature_store.yaml")
     assert repr(FeatureStore(folder)) == f"FeatureStore(project='from_file', repo_path='{folder}')"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"online_store": {"type": "sqlit"}}, BackendNotFoundError, "no online backend 'sqlit'"),
+        ({"online_store": {"type": "sqlite", "patth": "x"}}, ConfigError, "online_store has no option 'patth'"),
+        ({"online_store": {"type": "redis", "redis_type": "x"}}, ConfigError, r"online_store\.redis_type"),
+        ({"offline_store": {"type": "duckbd"}}, BackendNotFoundError, "no offline backend 'duckbd'"),
+        ({"offline_store": {"type": "duckdb", "threads": "four"}}, ConfigError, r"offline_store\.threads"),
+        ({"offline_store": {"type": "duckdb", "threads": -1}}, ConfigError, "DuckDB refuses the options"),
+        ({"offline_store": {"type": "duckdb", "memory_limit": "much"}}, ConfigError, "DuckDB refuses the options"),
+        ({"registry": "s3://bucket/registry.pb"}, ConfigError, "a registry cannot be kept at s3://"),
+    ],
+)
+def test_wrong_settings_of_a_store_are_found_by_a_plan(
+    tmp_path: Path, settings: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    (tmp_path / "rides.csv").write_text("driver_id,ts,rate\n1,2024-06-01T10:00:00Z,0.5\n")
+    with open_store(tmp_path, **settings) as opened, pytest.raises(error, match=words):
+        opened.plan([view(source=FileSource(path="rides.csv", timestamp_field="ts"))])
+    assert [file.name for file in tmp_path.iterdir()] == ["rides.csv"], "nothing was made"
+
+
+def test_a_plan_connects_to_no_online_store(folder: Path) -> None:
+    away = {"type": "redis", "connection_string": "no-such-host.invalid:6379"}
+    with open_store(folder, online_store=away) as opened:
+        assert opened.plan([view()]).count("added") == 3

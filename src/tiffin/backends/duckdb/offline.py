@@ -25,7 +25,7 @@ from tiffin.backends.duckdb.spine import KeyedSpine
 from tiffin.contracts.offline import JoinedView, OfflineCapabilities, OfflineEngine
 from tiffin.contracts.options import options_from
 from tiffin.definitions import DataSource, FileSource
-from tiffin.errors import InputError, SourceError
+from tiffin.errors import ConfigError, InputError, SourceError
 from tiffin.planning.materialization import LoadPlan
 from tiffin.planning.retrieval import TIME_COLUMN, FactColumns, KeyColumn, RangePlan, RetrievalPlan, ViewJoin
 from tiffin.sql.asof import SqlFacts, compile_retrieval
@@ -67,12 +67,19 @@ class DuckDBEngine(OfflineEngine):
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         with self._lock:
             if self._connection is None:
-                self._connection = duckdb.connect(config=self._options.duckdb_settings())
+                self._connection = self._connect()
                 self._connection.execute("SET TimeZone = 'UTC'")
                 self._connection.execute("SET preserve_insertion_order = false")
             cursor = self._connection.cursor()
         cursor.execute("SET TimeZone = 'UTC'")
         return cursor
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return duckdb.connect(config=self._options.duckdb_settings())
+        except duckdb.Error as error:
+            hint = "look at memory_limit, threads and temp_directory"
+            raise ConfigError(f"DuckDB refuses the options of offline_store: {error}", hint=hint) from error
 
     def close(self) -> None:
         """Let go of the database in memory."""

@@ -24,9 +24,11 @@ _COLOURS = {"added": "green", "changed": "yellow", "removed": "red"}
 
 
 @click.command()
+@click.option("--skip-source-validation", is_flag=True, help="For compatibility; sources are always checked.")
+@click.option("--skip-feature-view-validation", is_flag=True, help="For compatibility; functions are never run here.")
 @json_option
 @pass_invocation
-def plan(invocation: Invocation, as_json: bool) -> None:
+def plan(invocation: Invocation, /, as_json: bool, **_: bool) -> None:
     """Show what apply would change."""
     with invocation.store() as store:
         made = _plan_repository(store)
