@@ -62,7 +62,8 @@ class FoundRows:
         """The rows themselves when all are values of the current layout and young enough, else none."""
         if None in rows or (oldest and rows and min(rows) < oldest):  # type: ignore[type-var, operator]
             return ()
-        if any([row[_STATE] != current for row in rows]):  # type: ignore[index]  # a list is faster than a generator
+        # A list is faster than a generator.
+        if any([row[_STATE] != current for row in rows]):  # type: ignore[index]  # noqa: C419
             return ()
         return rows  # type: ignore[return-value]
 
