@@ -108,6 +108,7 @@ def test_reply_that_is_reset_in_its_middle_is_asked_for_again_or_fails(store: On
 @pytest.mark.parametrize("seed", range(3))
 def test_scan_that_is_cut_goes_on_where_it_was(server: tuple[str, int], proxy: Proxy, seed: int) -> None:
     store = open_store(server[0], proxy.port, deadline_seconds=30.0)
+    store.drop([TABLE])
     store.ensure([TABLE])
     store.write(WriteBatch(TABLE, list(ROWS), list(ROWS.values())))
     chance = random.Random(seed)

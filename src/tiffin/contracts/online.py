@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,42 @@ class WriteBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class SwapBatch:
+    """Rows that take the place of other rows; for state that is read, merged into and put back.
+
+    No row may be the beginning of another one, and no two writers may make the same row: a row begins with a mark of
+    its own.
+
+    Attributes:
+        table: the table.
+        keys: the keys, each once.
+        expected: for each key what the row begins with that is there; empty where none is.
+        rows: for each key its new row.
+    """
+
+    table: str
+    keys: Sequence[bytes]
+    expected: Sequence[bytes]
+    rows: Sequence[bytes]
+
+
+class Swapped(enum.Enum):
+    """What a swap makes of the row that is there."""
+
+    NOW = "now"
+    BEFORE = "before"
+    REFUSED = "refused"
+
+    @classmethod
+    def of(cls, held: bytes | None, expected: bytes, row: bytes) -> Swapped:
+        """By the row that is held for a key; the rule of every store, for those that decide in Python."""
+        if held == row:
+            return cls.BEFORE
+        is_expected = held is None if not expected else held is not None and held.startswith(expected)
+        return cls.NOW if is_expected else cls.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResult:
     """What became of a batch: ``written`` keys have a new row now, and ``written + stale == len(batch.rows)``."""
 
@@ -113,6 +150,7 @@ class OnlineStore(ABC):
         WR-2: writing a row again, in any order or split, leaves the same bytes.
         WR-3: a reader sees a whole row, never parts of two.
         WR-7: ``write`` returns only when the batch is durable; when it raises, running it again converges.
+        ``swap`` is durable when it returns, too, and each of its keys is compared and put at one moment.
     """
 
     capabilities: ClassVar[OnlineCapabilities]
@@ -151,6 +189,20 @@ class OnlineStore(ABC):
             StoreError: the table was never ensured.
             StoreUnavailableError: the store cannot be reached in time.
             StoreFullError: there is no room; rows written before stay.
+        """
+
+    @abstractmethod
+    def swap(self, batch: SwapBatch) -> list[bool]:
+        """Put rows in the place of others, each only when what is there begins as expected, compared inside the store.
+
+        Returns:
+            For each key whether its new row is there now; so a swap that is made again because its reply was lost says
+            the same. A row that was refused has changed nothing: read, merge and swap again.
+
+        Raises:
+            StoreError: the table was never ensured.
+            StoreUnavailableError: the store cannot be reached in time.
+            StoreFullError: there is no room; rows swapped before stay.
         """
 
     @abstractmethod

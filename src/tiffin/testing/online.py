@@ -26,7 +26,7 @@ from typing import ClassVar
 
 import pytest
 
-from tiffin.contracts.online import OnlineLocation, OnlineStore, ReadRequest, WriteBatch
+from tiffin.contracts.online import OnlineLocation, OnlineStore, ReadRequest, SwapBatch, WriteBatch
 from tiffin.errors import StoreError
 from tiffin.online.rows import tombstone
 from tiffin.testing.races import OnlineStoreRaces
@@ -70,6 +70,64 @@ class OnlineStoreSuite(OnlineStoreRaces):
         store.ensure([TABLE])
         yield store
         store.close()
+
+    # --- Swaps -------------------------------------------------------------------------------------------------------
+
+    def test_row_is_put_where_none_is(self, store: OnlineStore) -> None:
+        assert store.swap(SwapBatch(TABLE, [key(1)], [b""], [row(5)])) == [True]
+        assert store.swap(SwapBatch(TABLE, [key(1)], [b""], [row(6)])) == [False]
+        assert read(store, key(1)) == row(5)
+
+    def test_row_is_put_in_the_place_of_the_expected_one_only(self, store: OnlineStore) -> None:
+        store.write(WriteBatch(TABLE, [key(1)], [row(5, b"old")]))
+        for expected in (row(4), row(5, b"other"), row(5, b"older")):
+            assert store.swap(SwapBatch(TABLE, [key(1)], [expected], [row(9)])) == [False]
+        assert read(store, key(1)) == row(5, b"old")
+        # An older stamp, too: here the writer says what goes, not the order.
+        assert store.swap(SwapBatch(TABLE, [key(1)], [row(5)], [row(2, b"new")])) == [True]
+        assert read(store, key(1)) == row(2, b"new")
+
+    def test_row_that_is_gone_takes_no_swap(self, store: OnlineStore) -> None:
+        assert store.swap(SwapBatch(TABLE, [key(1)], [row(5)], [row(6)])) == [False]
+        assert read(store, key(1)) is None
+
+    def test_swap_that_is_made_again_says_the_same(self, store: OnlineStore) -> None:
+        """As after a reply that was lost."""
+        for expected in (b"", row(5)):
+            batch = SwapBatch(TABLE, [key(1)], [expected], [row(6 if expected else 5)])
+            assert [store.swap(batch) for _ in range(3)] == [[True]] * 3
+        assert store.swap(SwapBatch(TABLE, [key(1)], [b""], [row(5)])) == [False]
+        assert read(store, key(1)) == row(6)
+
+    def test_each_key_of_a_swap_stands_for_itself(self, store: OnlineStore) -> None:
+        count = 3000
+        keys = [key(n) for n in range(count)]
+        random.Random(1).shuffle(keys)
+        there = {each: row(1, each) for each in keys[::2]}
+        store.write(WriteBatch(TABLE, list(there), list(there.values())))
+        # Of every four: one that is as expected, one that is not there as expected, and one of each that is not.
+        expected = [(row(1), b"", row(2), row(1))[n % 4] for n in range(count)]
+        done = store.swap(SwapBatch(TABLE, keys, expected, [row(3, each) for each in keys]))
+        assert done == [n % 4 < 2 for n in range(count)]
+        found = dict(zip(keys, store.read([ReadRequest(TABLE, keys)])[0], strict=True))
+        assert found == {each: row(3, each) if ok else there.get(each) for each, ok in zip(keys, done, strict=True)}
+
+    def test_long_and_short_keys_and_rows_are_swapped(self, store: OnlineStore) -> None:
+        keys = [b"i" + bytes(8), b"", b"x" * 700, b"y" * 100]
+        rows = [row(1), row(2, b"\x00" * 50), row(3, bytes(range(256)) * 20), row(4, b"\xff" * 10_000)]
+        assert store.swap(SwapBatch(TABLE, keys, [b""] * 4, rows)) == [True] * 4
+        assert store.read([ReadRequest(TABLE, keys)]) == [rows]
+        newer = [row(9, each) for each in rows]
+        assert store.swap(SwapBatch(TABLE, keys, rows, newer)) == [True] * 4
+        assert store.read([ReadRequest(TABLE, keys)]) == [newer]
+
+    def test_swap_of_nothing_changes_nothing(self, store: OnlineStore) -> None:
+        assert store.swap(SwapBatch(TABLE, [], [], [])) == []
+
+    def test_swap_in_a_table_that_was_never_ensured_is_an_error(self, store: OnlineStore) -> None:
+        for keys in ([], [key(1)]):
+            with pytest.raises(StoreError, match=r"suite\.none"):
+                store.swap(SwapBatch("suite.none", keys, [b""] * len(keys), [row(1)] * len(keys)))
 
     # --- WR-1: newest wins -------------------------------------------------------------------------------------------
 

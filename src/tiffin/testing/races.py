@@ -23,12 +23,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tiffin.contracts.online import OnlineLocation, OnlineStore, ReadRequest, WriteBatch
+from tiffin.contracts.online import OnlineLocation, OnlineStore, ReadRequest, SwapBatch, WriteBatch
 
 TABLE = "suite.races.1"
 _KEYS = 50
 _ROWS_PER_BATCH = 100
 _SECONDS = 1_000
+_COUNTERS, _MARK_BYTES = 5, 16
 #: By how many stamps a fact may come late or early.
 _LATENESS = 8
 
@@ -41,6 +42,9 @@ class OnlineStoreRaces:
     #: Rows that each writer writes, in ``make test`` and in the deep run.
     raced_rows: ClassVar[int] = 2_000
     deep_raced_rows: ClassVar[int] = 125_000
+    #: Additions that each writer makes.
+    raced_additions: ClassVar[int] = 400
+    deep_raced_additions: ClassVar[int] = 20_000
 
     def options(self, tmp_path: Path) -> Mapping[str, object]:
         raise NotImplementedError
@@ -72,6 +76,31 @@ class OnlineStoreRaces:
         writer.join()
         assert writer.exitcode == 0
         assert store.read([ReadRequest(TABLE, keys)]) == [[race_row(number, 1_000) for number in range(_KEYS)]]
+        store.close()
+
+    def test_no_addition_of_raced_writers_is_lost_or_made_twice(self, tmp_path: Path) -> None:
+        self._add(tmp_path, self.raced_additions)
+
+    @pytest.mark.deep
+    def test_none_of_many_additions_is_lost_or_made_twice(self, tmp_path: Path) -> None:
+        self._add(tmp_path, self.deep_raced_additions)
+
+    def _add(self, tmp_path: Path, additions: int) -> None:
+        self._need_processes()
+        store = self._store(tmp_path)
+        spawn = multiprocessing.get_context("spawn")
+        barrier = spawn.Barrier(self.writers)
+        writers = [
+            _Teller(spawn, _add_up, *self._where(tmp_path), barrier, additions, seed) for seed in range(self.writers)
+        ]
+        try:
+            refused = _told(writers, writers)
+        finally:
+            for each in writers:
+                each.process.kill()
+        counted = [int.from_bytes(row[_MARK_BYTES:], "big") for _, row in store.scan_all(TABLE)]
+        assert sum(counted) == additions * self.writers
+        assert sum(refused) > 0, "nobody was in anybody's way"
         store.close()
 
     def _race(self, tmp_path: Path, rows: int) -> None:
@@ -200,6 +229,37 @@ def _write_race(
         written += store.write(WriteBatch(TABLE, keys, [race_row(*fact) for fact in part])).written
     store.close()
     tell.send(written)
+
+
+def _add_up(
+    backend: type[OnlineStore],
+    options: Mapping[str, object],
+    base_path: str,
+    barrier: Barrier,
+    additions: int,
+    seed: int,
+    tell: Connection,
+) -> None:
+    """Add to counters, several at a time, by reading and swapping until all is added; tell how often it was refused."""
+    chance = random.Random(seed)
+    store = _open(backend, options, base_path)
+    left = [chance.randrange(_COUNTERS) for _ in range(additions)]
+    refused = 0
+    barrier.wait(_SECONDS)
+    while left:
+        keys = [_key(number) for number in sorted(set(left[:_COUNTERS]))]
+        held = [row or b"" for row in store.read([ReadRequest(TABLE, keys)])[0]]
+        rows = [
+            chance.randbytes(_MARK_BYTES) + (int.from_bytes(row[_MARK_BYTES:], "big") + 1).to_bytes(8, "big")
+            for row in held
+        ]
+        done = store.swap(SwapBatch(TABLE, keys, [row[:_MARK_BYTES] for row in held], rows))
+        for key, is_done in zip(keys, done, strict=True):
+            if is_done:
+                left.remove(int(key[4:]))
+            refused += not is_done
+    store.close()
+    tell.send(refused)
 
 
 def _watch(

@@ -60,6 +60,8 @@ class TestDynamoDB(OnlineStoreSuite):
     most_keys = 600
     raced_rows = 500
     deep_raced_rows = 10_000
+    raced_additions = 20
+    deep_raced_additions = 200
     most_row_bytes = 290_000
 
     @pytest.fixture(autouse=True)

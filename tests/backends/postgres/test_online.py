@@ -106,7 +106,7 @@ def test_server_that_is_not_there_is_unavailable_within_the_deadline() -> None:
 
 
 def test_hung_server_holds_a_read_no_longer_than_its_deadline(server: Postgres, schema: str) -> None:
-    store = opened(server, db_schema=schema, deadline_seconds=0.3)
+    store = opened(server, db_schema=schema, deadline_seconds=1.0)
     store.ensure([TABLE])
     store.write(WriteBatch(TABLE, [key(1)], [row(1)]))
     processes = subprocess.run(["pgrep", "-P", str(server.postmaster())], capture_output=True, text=True, check=True)
@@ -130,7 +130,7 @@ async def test_async_read_that_hangs_is_cut_off_and_the_next_one_gets_its_own_an
 ) -> None:
     import psycopg
 
-    store = opened(server, db_schema=schema, deadline_seconds=0.3)
+    store = opened(server, db_schema=schema, deadline_seconds=1.0)
     store.ensure([TABLE])
     store.write(WriteBatch(TABLE, [key(1), key(2)], [row(1), row(2)]))
     assert await store.read_async([ReadRequest(TABLE, [key(1)])]) == [[row(1)]]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from faults.registry_process import commit_entities, view
 from servers import need_module, postgres_server
 from tiffin.backends.sql.registry import SqlRegistryStore
+from tiffin.backends.sql.tables import SNAPSHOTS
 from tiffin.config import RegistryConfig, RepoConfig
 from tiffin.contracts.registry import MaterializationRun
 from tiffin.errors import RegistryConflictError, RegistryError
@@ -70,6 +72,28 @@ def test_writers_that_apply_at_once_lose_nothing(url: str, registry: SqlRegistry
         list(pool.map(work, range(8)))
     assert [commit.version for commit in registry.history("p")] == list(range(base + 24, base, -1))
     assert len(registry.load("p").names("feature view")) == 24
+
+
+def test_a_project_that_is_begun_while_it_is_read_is_not_taken_for_an_empty_one(
+    registry: SqlRegistryStore, url: str
+) -> None:
+    from sqlalchemy import event
+
+    base, other = registry.version("p"), SqlRegistryStore.from_config(RegistryConfig(path=url), ".")
+    begun: list[str] = []
+
+    def begin(*arguments: Any) -> None:
+        if not begun and SNAPSHOTS.name in arguments[2]:
+            begun.append(arguments[2])
+            commit_entities(other, base, 1)
+
+    event.listen(registry._engine, "after_cursor_execute", begin)
+    found = registry.load("p")
+    event.remove(registry._engine, "after_cursor_execute", begin)
+    assert begun
+    assert (found.version, len(found.entries)) == (base, 0)
+    assert len(registry.load("p").entries) == 1
+    other.close()
 
 
 def test_tables_that_are_created_at_once_are_created_once(url: str) -> None:

@@ -21,6 +21,7 @@ from tiffin.contracts.online import (
     OnlineLocation,
     OnlineStore,
     ReadRequest,
+    SwapBatch,
     TableInfo,
     WriteBatch,
     WriteResult,
@@ -48,6 +49,14 @@ _BUSY = (
     "LimitExceededException",
 )
 _REFUSED = ("AccessDenied", "UnrecognizedClient", "InvalidSignature", "ExpiredToken", "MissingAuthentication")
+
+
+#: When a row is put: a newer one, one in the place of another, one where none is. The row that is there already is put
+#: once more, since its writer may have lost the reply.
+_NEWER = "attribute_not_exists(k) OR r < :r"
+_BEGINS = "begins_with(r, :e) OR r = :r"
+_ABSENT = "attribute_not_exists(k) OR r = :r"
+_Condition = tuple[str, Mapping[str, Any]]
 
 
 class DynamoDBOnlineStore(OnlineStore):
@@ -252,29 +261,42 @@ class DynamoDBOnlineStore(OnlineStore):
     async def write_async(self, batch: WriteBatch) -> WriteResult:
         """Like ``write``, without holding up the event loop."""
         newest = batch.newest()
-        size = max(map(len, newest.rows), default=0)
-        if size > _ROW_BYTES or size + max(map(len, newest.keys), default=0) > _ITEM_BYTES - _OVERHEAD_BYTES:
+        items = [self._item(*pair, batch.ttl_us) for pair in zip(newest.keys, newest.rows, strict=True)]
+        written = sum(await self._put_all(newest, items, [(_NEWER, {})] * len(items)))
+        return WriteResult(written, len(batch.rows) - written)
+
+    def swap(self, batch: SwapBatch) -> list[bool]:
+        """Put rows one by one in the place of others, many at once; each is compared by DynamoDB."""
+        items = [self._item(*pair, None) for pair in zip(batch.keys, batch.rows, strict=True)]
+        conditions = [(_BEGINS, {":e": {"B": expected}}) if expected else (_ABSENT, {}) for expected in batch.expected]
+        return self._loops.wait(self._put_all(batch, items, conditions))
+
+    async def _put_all(
+        self, batch: WriteBatch | SwapBatch, items: Sequence[dict[str, Any]], conditions: Sequence[_Condition]
+    ) -> list[bool]:
+        """Put items, each on its condition; whether each was put."""
+        size = max(map(len, batch.rows), default=0)
+        if size > _ROW_BYTES or size + max(map(len, batch.keys), default=0) > _ITEM_BYTES - _OVERHEAD_BYTES:
             raise StoreError(
                 f"a row for table {batch.table!r} has {size:,} bytes, and DynamoDB takes {_ROW_BYTES:,} with its key",
                 subject=self._subject,
                 hint="leave out or shorten the largest features, or use another online store",
             )
-        if not newest.keys:
+        if not items:
             await self._guarded(self._guard.read_async, lambda: self._check(batch.table))
-            return WriteResult(0, 0)
+            return []
         await self._opened()
         slots = asyncio.Semaphore(self._options.max_pool_connections)
-        puts = [
-            self._put(slots, batch.table, *pair, batch.ttl_us) for pair in zip(newest.keys, newest.rows, strict=True)
-        ]
+        puts = [self._put(slots, batch.table, *pair) for pair in zip(items, conditions, strict=True)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._kept(put)) for put in puts]
-        results = [task.result() for task in tasks]
-        for result in results:
+        done = []
+        for task in tasks:
+            result = task.result()
             if isinstance(result, StoreError):
                 raise result
-        written = sum(result is True for result in results)
-        return WriteResult(written, len(batch.rows) - written)
+            done.append(result)
+        return done
 
     @staticmethod
     async def _kept(put: Awaitable[bool]) -> bool | StoreError:
@@ -290,8 +312,8 @@ class DynamoDBOnlineStore(OnlineStore):
         except _NoTableError as error:
             raise self._no_table(table) from error
 
-    async def _put(self, slots: asyncio.Semaphore, table: str, key: bytes, row: bytes, ttl_us: int | None) -> bool:
-        """Write one row; whether it was newer."""
+    def _item(self, key: bytes, row: bytes, ttl_us: int | None) -> dict[str, Any]:
+        """A row as DynamoDB keeps it."""
         place = layout.row_key(key)
         item: dict[str, Any] = {"k": {"B": place}, "r": {"B": row}}
         if layout.is_digest(place):
@@ -301,6 +323,11 @@ class DynamoDBOnlineStore(OnlineStore):
             # Rounded up: a row stays at least as long as it is served.
             leaves = math.ceil((event_us + ttl_us) / 1_000_000 + self._options.expiry_margin_seconds)
             item["x"] = {"N": str(max(leaves, 0))}
+        return item
+
+    async def _put(self, slots: asyncio.Semaphore, table: str, item: dict[str, Any], condition: _Condition) -> bool:
+        """Put one item; whether its condition held."""
+        words, values = condition
 
         async def call(until: float) -> bool:
             try:
@@ -308,8 +335,8 @@ class DynamoDBOnlineStore(OnlineStore):
                     "put_item",
                     TableName=self._name(table),
                     Item=item,
-                    ConditionExpression="attribute_not_exists(k) OR r < :r",
-                    ExpressionAttributeValues={":r": {"B": row}},
+                    ConditionExpression=words,
+                    ExpressionAttributeValues={":r": item["r"], **values},
                 )
             except _StaleError:
                 return False

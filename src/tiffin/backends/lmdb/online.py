@@ -18,6 +18,8 @@ from tiffin.contracts.online import (
     OnlineLocation,
     OnlineStore,
     ReadRequest,
+    SwapBatch,
+    Swapped,
     TableInfo,
     WriteBatch,
     WriteResult,
@@ -240,6 +242,18 @@ class LmdbOnlineStore(OnlineStore):
             with transaction.cursor() as cursor:
                 cursor.putmulti(newer)
         return WriteResult(len(newer), len(batch.rows) - len(newer))
+
+    def swap(self, batch: SwapBatch) -> list[bool]:
+        """Put rows in the place of others that are as expected, in one transaction."""
+        with self._failures("written"), self._environment.begin(write=True) as transaction:
+            number = self._number(transaction, batch.table)
+            held = self._read_table(transaction, ReadRequest(batch.table, batch.keys))
+            found = list(map(Swapped.of, held, batch.expected, batch.rows))
+            for key, row, each in zip(batch.keys, batch.rows, found, strict=True):
+                if each is Swapped.NOW:
+                    place = layout.row_key(number, key)
+                    transaction.put(place, layout.with_key(key, row) if layout.is_long(place) else row)
+        return [each is not Swapped.REFUSED for each in found]
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, in one transaction."""

@@ -13,6 +13,8 @@ from tiffin.contracts.online import (
     OnlineLocation,
     OnlineStore,
     ReadRequest,
+    SwapBatch,
+    Swapped,
     TableInfo,
     WriteBatch,
     WriteResult,
@@ -114,6 +116,17 @@ class MemoryOnlineStore(OnlineStore):
                     rows[key] = row
                     written += 1
         return WriteResult(written, len(batch.rows) - written)
+
+    def swap(self, batch: SwapBatch) -> list[bool]:
+        """Put rows in the place of others that are as expected."""
+        found = []
+        with self._lock:
+            rows = self._table(batch.table)
+            for key, expected, row in zip(batch.keys, batch.expected, batch.rows, strict=True):
+                found.append(Swapped.of(rows.get(key), expected, row))
+                if found[-1] is Swapped.NOW:
+                    rows[key] = row
+        return [each is not Swapped.REFUSED for each in found]
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables."""

@@ -18,6 +18,7 @@ from tiffin.contracts.online import (
     OnlineLocation,
     OnlineStore,
     ReadRequest,
+    SwapBatch,
     TableInfo,
     WriteBatch,
     WriteResult,
@@ -36,6 +37,24 @@ _LOCK = 7_438_211_905
 _NO_TABLE = ("42P01", "3F000")
 _UNAVAILABLE = ("08", "40", "53300", "55P03", "57P", "57014")
 _FULL = ("53100", "53200", "54")
+#: Keys whose row is the new one afterwards. Rows are locked in the order of their keys, so that nobody waits in a ring;
+#: a condition is looked at again once a lock is had. The new row that is there already is put once more: its writer may
+#: have lost the reply.
+_SWAP = """
+WITH given AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS given (key, expected, row)),
+locked AS MATERIALIZED (SELECT key FROM {0} WHERE key = ANY($1) ORDER BY key FOR UPDATE),
+swapped AS (
+  UPDATE {0} AS held SET row = given.row FROM given JOIN locked ON locked.key = given.key
+  WHERE held.key = given.key AND octet_length(given.expected) > 0
+  AND (held.row = given.row OR substring(held.row FROM 1 FOR octet_length(given.expected)) = given.expected)
+  RETURNING held.key
+),
+made AS (
+  INSERT INTO {0} AS held (key, row) SELECT key, row FROM given WHERE octet_length(expected) = 0 ORDER BY key
+  ON CONFLICT (key) DO UPDATE SET row = excluded.row WHERE held.row = excluded.row RETURNING held.key
+)
+SELECT key FROM swapped UNION ALL SELECT key FROM made
+"""
 #: What the server says when it will not let this user in, whenever he asks.
 _REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "permission denied", "no password supplied")
 
@@ -293,6 +312,23 @@ class PostgresOnlineStore(OnlineStore):
                 return result.command_tuples or 0
 
             yield self._on([batch.table], work)
+
+    def swap(self, batch: SwapBatch) -> list[bool]:
+        """Put rows in the place of others that are as expected, part by part, in the order of their keys."""
+        done: set[bytes] = set()
+        order = sorted(range(len(batch.keys)), key=batch.keys.__getitem__)
+        for start in range(0, max(len(order), 1), _ROWS_PER_STATEMENT):
+            places = order[start : start + _ROWS_PER_STATEMENT]
+            given = (batch.keys, batch.expected, batch.rows)
+            arrays = [wire.bytea_array([each[place] for place in places]) for each in given]
+
+            def work(link: wire.Link, arrays: list[bytes] = arrays) -> wire.Exchange[list[tuple[bytes, ...]]]:
+                sql = _SWAP.format(self._names[batch.table])
+                return wire.rows((yield from wire.prepared(link, sql, arrays, [_BYTEA_ARRAY] * 3)))
+
+            exchange = self._on([batch.table], work)
+            done.update(key for (key,) in self._guard.write(lambda until, part=exchange: self._call(part, until)))  # type: ignore[misc]
+        return [key in done for key in batch.keys]
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, by one prepared statement where their number allows it."""

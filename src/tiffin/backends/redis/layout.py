@@ -9,7 +9,20 @@ again, so that it never takes the rows of one table for another's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from hashlib import sha1
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script, and what Redis calls it once it knows it."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", sha1(self.text.encode()).hexdigest())
+
 
 TABLES = b"tiffin:{tables}"
 NEXT = b"tiffin:{tables}:next"
@@ -25,7 +38,7 @@ _GLOB = frozenset(b"*?[]^-\\")
 #: the rows, then for each the moment in ms at which it leaves (negative: from now), or nothing. How many rows were
 #: newer, or ``ANOTHER_MARK``. Of two contents the one with the greater bytes stays; Lua's own comparison goes by the
 #: locale, so bytes are compared by fours.
-WRITE = """
+WRITE = Script("""
 local function newer(a, b)
   local least, i = math.min(#a, #b), 1
   while i + 3 <= least do
@@ -64,9 +77,35 @@ if written > 0 then
   end
 end
 return written
-"""
-WRITE_SHA = sha1(WRITE.encode()).hexdigest()
+""")
 ANOTHER_MARK = -1
+
+#: KEYS: as above. ARGV: the mark, what the rows begin with that are there (empty: none is), the new rows. For each key
+#: 1 or 0, whether its new row is there now, or ``ANOTHER_MARK``.
+SWAP = Script("""
+local first = 1
+if ARGV[1] ~= '' then
+  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+  first = 2
+end
+local count = #KEYS - first + 1
+local held = redis.call('MGET', unpack(KEYS, first))
+local sets, done = {}, {}
+for i = 1, count do
+  local expected, row = ARGV[1 + i], ARGV[1 + count + i]
+  done[i] = 0
+  if held[i] == row then
+    done[i] = 1
+  elseif (expected == '' and not held[i])
+      or (expected ~= '' and held[i] and string.sub(held[i], 1, #expected) == expected) then
+    done[i] = 1
+    sets[#sets + 1] = KEYS[first + i - 1]
+    sets[#sets + 1] = row
+  end
+end
+if #sets > 0 then redis.call('MSET', unpack(sets)) end
+return done
+""")
 
 #: KEYS: the hash of tables, the counter, the mark. ARGV: a new mark, names. Numbers are given out where there are none.
 ENSURE = """

@@ -23,6 +23,7 @@ from tiffin.contracts.online import (
     OnlineLocation,
     OnlineStore,
     ReadRequest,
+    SwapBatch,
     TableInfo,
     WriteBatch,
     WriteResult,
@@ -316,27 +317,46 @@ class RedisOnlineStore(OnlineStore):
 
     def _write(self, part: WriteBatch) -> Exchange[int]:
         """Write a part; how many of its rows were newer."""
-        known = yield from self._numbers([part.table])
         leaves = self._leaving(part.rows, part.ttl_us)
+        written = yield from self._run_on(part.table, part.keys, layout.WRITE, (*part.rows, *leaves))
+        return written or 0
+
+    def swap(self, batch: SwapBatch) -> list[bool]:
+        """Put rows in the place of others by a script, part by part; each part is compared and put at one moment."""
+        done: list[bool] = []
+        size = 1 if self._is_cluster else _ROWS_PER_SCRIPT
+        for start in range(0, max(len(batch.keys), 1), size):
+            part = slice(start, start + size)
+            keys, given = batch.keys[part], (*batch.expected[part], *batch.rows[part])
+
+            def call(until: float, keys: Sequence[bytes] = keys, given: Command = given) -> list[int]:
+                return self._call(self._run_on(batch.table, keys, layout.SWAP, given), until) or []
+
+            done += map(bool, self._guard.write(call))
+        return done
+
+    def _run_on(self, table: str, keys: Sequence[bytes], script: layout.Script, arguments: Command) -> Exchange[Any]:
+        """Run a script on some rows of a table; nothing for no rows, but the table is asked for."""
+        known = yield from self._numbers([table])
         while True:
-            keys = [layout.row_key(key, known.endings[part.table]) for key in part.keys]
-            if self._is_cluster or not keys:
+            places = [layout.row_key(key, known.endings[table]) for key in keys]
+            if self._is_cluster or not places:
                 # The mark is in another slot than the rows, so that it is looked at before.
                 if (yield "GET", layout.EPOCH) == known.mark:
-                    return (yield from self._run_script(keys, b"", part.rows, leaves)) if keys else 0
+                    return (yield from self._run_script(script, places, b"", arguments)) if places else None
             else:
-                written = yield from self._run_script([layout.EPOCH, *keys], known.mark or b"", part.rows, leaves)
-                if written != layout.ANOTHER_MARK:
-                    return written
-            known = yield from self._look_up([part.table])
+                reply = yield from self._run_script(script, [layout.EPOCH, *places], known.mark or b"", arguments)
+                if reply != layout.ANOTHER_MARK:
+                    return reply
+            known = yield from self._look_up([table])
 
     @staticmethod
-    def _run_script(keys: Sequence[bytes], mark: bytes, rows: Sequence[bytes], leaves: Sequence[int]) -> Exchange[int]:
-        arguments = (len(keys), *keys, mark, *rows, *leaves)
+    def _run_script(script: layout.Script, keys: Sequence[bytes], mark: bytes, arguments: Command) -> Exchange[Any]:
+        given = (len(keys), *keys, mark, *arguments)
         try:
-            return int((yield "EVALSHA", layout.WRITE_SHA, *arguments))
+            return (yield "EVALSHA", script.sha, *given)
         except exceptions.NoScriptError:
-            return int((yield "EVAL", layout.WRITE, *arguments))
+            return (yield "EVAL", script.text, *given)
 
     def _leaving(self, rows: Sequence[bytes], ttl_us: int | None) -> list[int]:
         """When rows leave Redis, in ms since 1970, negative for ms from now; nothing where they stay."""

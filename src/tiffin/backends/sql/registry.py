@@ -162,11 +162,15 @@ class SqlRegistryStore(RegistryStore):
 
     @contextmanager
     def _reading(self) -> Iterator[Connection | None]:
-        """A read transaction; ``None`` when there is no registry yet."""
+        """A read transaction, all of one moment; ``None`` when there is no registry yet."""
         if not self._exists():
             yield None
             return
-        with self._wrapped("read"), self._engine.connect() as connection, connection.begin():
+        engine = self._engine
+        if self._url.get_backend_name() != "sqlite":
+            # Otherwise each statement has a moment of its own, and a project could look empty and yet have a version.
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with self._wrapped("read"), engine.connect() as connection, connection.begin():
             yield connection if self._has_tables(connection) else None
 
     @contextmanager

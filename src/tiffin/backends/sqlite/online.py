@@ -30,6 +30,8 @@ from tiffin.contracts.online import (
     OnlineLocation,
     OnlineStore,
     ReadRequest,
+    SwapBatch,
+    Swapped,
     TableInfo,
     WriteBatch,
     WriteResult,
@@ -253,6 +255,18 @@ class SqliteOnlineStore(OnlineStore):
         )
         order = sorted(range(len(keys)), key=keys.__getitem__)
         connection.executemany(sql, zip(map(keys.__getitem__, order), map(rows.__getitem__, order), strict=True))
+
+    def swap(self, batch: SwapBatch) -> list[bool]:
+        """Put rows in the place of others that are as expected: no other writer is let in between look and put."""
+        with self._transaction(batch.table) as connection:
+            connection.execute(f"SELECT 1 FROM {quote(batch.table)} LIMIT 0")  # no keys ask for no table
+            held = self._read_table(connection, ReadRequest(batch.table, batch.keys))
+            found = list(map(Swapped.of, held, batch.expected, batch.rows))
+            places = [place for place, each in enumerate(found) if each is Swapped.NOW]
+            for part, keys, some in places_by_part([batch.keys[place] for place in places]):
+                sql = f"INSERT OR REPLACE INTO {quote(batch.table, part)} (key, row) VALUES (?, ?)"
+                connection.executemany(sql, [(key, batch.rows[places[n]]) for key, n in zip(keys, some, strict=True)])
+        return [each is not Swapped.REFUSED for each in found]
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, in one statement where their number allows it."""

@@ -15,6 +15,8 @@ from tiffin.contracts.online import (
     OnlineLocation,
     OnlineStore,
     ReadRequest,
+    SwapBatch,
+    Swapped,
     TableInfo,
     WriteBatch,
     WriteResult,
@@ -100,6 +102,19 @@ class LedgerOnlineStore(OnlineStore):
             newer = [(k, r) for k, r in zip(newest.keys, newest.rows, strict=True) if k not in held or r > held[k]]
             lines += [["row", batch.table, key.hex(), row.hex()] for key, row in newer]
         return WriteResult(len(newer), len(batch.rows) - len(newer))
+
+    def swap(self, batch: SwapBatch) -> list[bool]:
+        with self._locked() as (state, lines):
+            held = self._rows(state, batch.table)
+            found = [
+                Swapped.of(held.get(k), e, r) for k, e, r in zip(batch.keys, batch.expected, batch.rows, strict=True)
+            ]
+            lines += [
+                ["row", batch.table, key.hex(), row.hex()]
+                for key, row, each in zip(batch.keys, batch.rows, found, strict=True)
+                if each is Swapped.NOW
+            ]
+        return [each is not Swapped.REFUSED for each in found]
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         with self._locked() as (state, _):
