@@ -52,7 +52,7 @@ class Kind:
 
 REDIS, POSTGRES = Kind("redis"), Kind("postgres")
 #: moto answers some hundred calls a second.
-DYNAMODB = Kind("dynamodb", deadline_seconds=1.0, tries=6)
+DYNAMODB = Kind("dynamodb", deadline_seconds=1.5, tries=6)
 
 
 @contextmanager
