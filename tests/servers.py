@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -100,22 +100,66 @@ class Server:
 
 
 @contextmanager
-def redis_server(*options: str) -> Iterator[Server]:
+def redis_server(*options: str, is_tls: bool = False) -> Iterator[Server]:
     """A Redis of its own, without persistence.
 
     Args:
         options: further words of its command line, such as ``--requirepass``, ``x``.
+        is_tls: it speaks nothing but TLS; the options then name its certificate.
     """
     program, port = need("redis-server", "redis-server"), free_port()
     need_module("redis", "redis")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        plain = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", name]
+        ports = ["--port", "0", "--tls-port", str(port)] if is_tls else ["--port", str(port)]
+        plain = ["--bind", "127.0.0.1", *ports, "--save", "", "--appendonly", "no", "--dir", name]
         server = Server([program, *plain, *options], port, Path(name))
         try:
             server.start()
             yield server
         finally:
             server.stop()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A Redis with a replica, and a sentinel that makes this the master when the first one is gone."""
+
+    master: Server
+    replica: Server
+    sentinel: Server
+
+
+@contextmanager
+def watched_redis(*options: str, auth: Sequence[str] = (), watcher: Sequence[str] = ()) -> Iterator[Watched]:
+    """A Redis, its replica and its sentinel, which calls them ``mymaster``.
+
+    Args:
+        options: further words of the command line of master and replica.
+        auth: lines for the sentinel's file, which let it in at the others, such as ``sentinel auth-pass mymaster x``.
+        watcher: lines for the sentinel's file about itself, such as ``requirepass y``.
+    """
+    with ExitStack() as stack:
+        master = stack.enter_context(redis_server("--repl-diskless-sync-delay", "0", *options))
+        replica = stack.enter_context(redis_server("--replicaof", f"127.0.0.1 {master.port}", *options))
+        home, port = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))), free_port()
+        # It learns of the replica when it first asks the master, and then only after ten seconds again.
+        wait_until(lambda: b"MASTER <-> REPLICA sync: Finished" in (replica.home / "log").read_bytes(), "replication")
+        lines = [
+            f"port {port}",
+            "bind 127.0.0.1",
+            f"dir {home}",
+            f"sentinel monitor mymaster 127.0.0.1 {master.port} 1",
+            "sentinel down-after-milliseconds mymaster 500",
+            "sentinel failover-timeout mymaster 2000",
+            *auth,
+            *watcher,
+        ]
+        (home / "sentinel.conf").write_text("".join(f"{line}\n" for line in lines))
+        sentinel = Server([need("redis-server", "redis-server"), "sentinel.conf", "--sentinel"], port, home)
+        stack.callback(sentinel.stop)
+        sentinel.start()
+        wait_until(lambda: b"+slave" in (home / "log").read_bytes(), "the sentinel's watch")
+        yield Watched(master, replica, sentinel)
 
 
 @dataclass(frozen=True)
@@ -130,6 +174,15 @@ class Postgres:
     def url(self) -> str:
         """Where it is, as libpq reads it."""
         return f"postgresql://tests@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = f"-p {self.port} -k {self.home} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self.call("pg_ctl", "-D", self.home / "data", "-o", options, "-l", self.home / "log", "-w", "start")
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash would."""
+        self.call("pg_ctl", "-D", self.home / "data", "-m", "immediate", "-w", "stop")
 
     def postmaster(self) -> int:
         """The process that all of its processes descend from."""
@@ -156,12 +209,12 @@ def postgres_server() -> Iterator[Postgres]:
             subprocess.run(command, user=user, check=True, cwd=home, stdout=subprocess.DEVNULL)
 
         call("initdb", "-D", home / "data", "-A", "trust", "-U", "tests")
-        options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
-        call("pg_ctl", "-D", home / "data", "-o", options, "-l", home / "log", "-w", "start")
+        server = Postgres(port, home, call)
+        server.start()
         try:
-            yield Postgres(port, home, call)
+            yield server
         finally:
-            call("pg_ctl", "-D", home / "data", "-m", "immediate", "-w", "stop")
+            server.stop()
 
 
 @contextmanager

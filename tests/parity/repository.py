@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tiffin.backends.memory.online import MemoryOnlineStore
@@ -30,7 +30,7 @@ def open_repository(
     *,
     mode: str = "known",
     clock: Clock | None = None,
-    online: OnlineStore | str = "memory",
+    online: OnlineStore | Mapping[str, object] | str = "memory",
     threads: int = 1,
 ) -> Repository:
     """A repository in a folder; the definitions, if there are any, become its next version.
@@ -40,19 +40,24 @@ def open_repository(
         definitions: views and services; sources and entities come along.
         mode: `point_in_time`.
         clock: noon of a day in 2024 when left out.
-        online: a store, or the type of one.
+        online: a store, the `online_store` section of one, or its type.
         threads: of the offline engine.
     """
-    kind = online if isinstance(online, str) else "memory"
+    section = {"type": online} if isinstance(online, str) else online
+    store = None
+    if not isinstance(section, Mapping):
+        store, section = section, {"type": "memory"}
+    elif online == "memory":
+        # One of its own: those of a configuration are shared within a process.
+        store = MemoryOnlineStore()
     config = RepoConfig(
         project="tests",
         repo_path=folder,
         registry="registry.db",
-        online_store={"type": kind},
+        online_store=section,
         offline_store={"type": "duckdb", "threads": threads},
         point_in_time=mode,
     )
-    store = MemoryOnlineStore() if online == "memory" else None if isinstance(online, str) else online
     repository = Repository(config, clock or ManualClock(NOON), store)
     definitions = list(definitions)
     if definitions:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 
 from parity.loads import END_US, HOUR_US, KEYS, NOW_US, TABLE, big_view, content, small_batches, write_big
 from parity.repository import Repository, open_repository
+from servers import need_module, postgres_server, redis_server
 from tiffin.backends.duckdb import load
 from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.contracts.online import WriteBatch, WriteResult
@@ -337,55 +340,101 @@ def test_raised_ttl_serves_what_was_too_old_before(tmp_path: Path) -> None:
 # --- MAT-4 -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_killed_run_resumes_to_the_same_bytes(seed: int, tmp_path: Path, undisturbed: dict[bytes, bytes]) -> None:
-    """SIGKILL at one or two writes of a run, before or after they are durable; then a run to the end."""
+SERVERS = [
+    pytest.param(kind, marks=[pytest.mark.service, pytest.mark.xdist_group(f"killed runs on {kind}")])
+    for kind in ("redis", "postgres")
+]
+PATIENCE = {"deadline_seconds": 60.0, "write_deadline_seconds": 60.0}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "lmdb", *SERVERS])
+def section(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
+    """The `online_store` section of a store that outlives its processes; a server is started once for all tests."""
+    if request.param == "redis":
+        with redis_server() as server:
+            yield {"type": "redis", "connection_string": f"127.0.0.1:{server.port}", **PATIENCE}
+    elif request.param == "postgres":
+        with postgres_server() as postgres:
+            yield {"type": "postgres", "connection_string": postgres.url, **PATIENCE}
+    else:
+        if request.param == "lmdb":
+            need_module("lmdb", "lmdb")
+        yield {"type": request.param, "path": "online"}
+
+
+@pytest.fixture
+def emptied(section: dict[str, object], tmp_path: Path) -> dict[str, object]:
+    """The same, without what another test left in it, and a folder with much to load."""
     write_big(tmp_path)
-    rng = random.Random(seed)
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": str(here.parent)}
-    for _ in range(rng.randrange(1, 3)):
-        when = rng.choice(["before", "after"])
-        command = [sys.executable, str(here / "killed_run.py"), str(tmp_path), str(rng.randrange(1, 6)), when]
-        finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
-        assert finished.returncode == -signal.SIGKILL, finished.stderr
-    store = sqlite_store(tmp_path)
-    repository = open_repository(tmp_path, [big_view()], clock=ManualClock(NOW_US), online=store)
-    assert cursor_of(repository) is None
-    materialize_incremental(repository, END_US)
-    assert content(store) == undisturbed
+    empty(tmp_path, section)
+    return section
+
+
+def empty(folder: Path, section: dict[str, object]) -> None:
+    repository = open_repository(folder, online=section)
+    repository.online.drop([TABLE])
     repository.close()
 
 
-def sqlite_store(folder: Path):
-    from tiffin.backends.sqlite.online import SqliteOnlineStore
-    from tiffin.contracts.online import OnlineLocation
+def started(folder: Path, section: dict[str, object], *how: object) -> subprocess.Popen[str]:
+    """A process that loads, up to the moment at which it begins to."""
+    here = Path(__file__).parent
+    words = [sys.executable, here / "killed_run.py", folder, json.dumps(section), *how]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])}
+    process = subprocess.Popen([str(word) for word in words], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    return process
 
-    return SqliteOnlineStore.from_config({"path": "online.db"}, OnlineLocation("tests", str(folder)))
+
+def check_converged(folder: Path, section: dict[str, object], undisturbed: dict[bytes, bytes]) -> None:
+    repository = open_repository(folder, online=section)
+    assert content(repository.online) == undisturbed
+    assert cursor_of(repository) is not None
+    repository.close()
+
+
+def test_killed_run_resumes_to_the_same_bytes(
+    tmp_path: Path, emptied: dict[str, object], undisturbed: dict[bytes, bytes]
+) -> None:
+    """SIGKILL at a write, after and before it is durable, while another one may be under way; then a run to the end."""
+    for last, when in ((2, "after"), (4, "before")):
+        with started(tmp_path, emptied, last, when) as process:
+            assert process.wait(100) == -signal.SIGKILL
+        repository = open_repository(tmp_path, online=emptied)
+        assert cursor_of(repository) is None
+        repository.close()
+    resumed(tmp_path, emptied)
+    check_converged(tmp_path, emptied, undisturbed)
+
+
+def resumed(folder: Path, section: dict[str, object]) -> None:
+    repository = open_repository(folder, [big_view()], clock=ManualClock(NOW_US), online=section)
+    materialize_incremental(repository, END_US)
+    repository.close()
 
 
 @pytest.mark.deep
-def test_run_killed_at_two_hundred_random_moments_converges(tmp_path: Path, undisturbed: dict[bytes, bytes]) -> None:
-    """SIGKILL at any instant of the process's life, not only at its writes; every eighth time the run may end."""
-    write_big(tmp_path)
-    rng = random.Random(17)
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": str(here.parent)}
-    command = [sys.executable, str(here / "killed_run.py"), str(tmp_path), "1000000", "before"]
-    killed = 0
+def test_run_killed_at_two_hundred_random_moments_converges(
+    tmp_path: Path, emptied: dict[str, object], undisturbed: dict[bytes, bytes]
+) -> None:
+    """SIGKILL at any instant of a load, not only at its writes.
+
+    Some runs come to their end before they are killed; each of them leaves the bytes, and the next one begins anew.
+    """
+    rng, killed, quickest = random.Random(17), 0, 100.0
     while killed < 200:
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        with started(tmp_path, emptied) as process:
+            began = time.monotonic()
             try:
-                process.wait(rng.uniform(0.3, 2.0))
+                # The first run ends and tells how long one takes.
+                assert process.wait(rng.uniform(0, 1.3 * quickest) if quickest < 100 else quickest) == 0
             except subprocess.TimeoutExpired:
                 process.kill()
                 killed += 1
-        if killed % 8 == 0:
-            (tmp_path / "online.db").unlink(missing_ok=True)
-            for left in tmp_path.glob("online.db-*"):
-                left.unlink()
-    store = sqlite_store(tmp_path)
-    repository = open_repository(tmp_path, [big_view()], clock=ManualClock(NOW_US), online=store)
-    materialize_incremental(repository, END_US)
-    assert content(store) == undisturbed
-    repository.close()
+                continue
+        quickest = min(quickest, time.monotonic() - began)
+        check_converged(tmp_path, emptied, undisturbed)
+        empty(tmp_path, emptied)
+    resumed(tmp_path, emptied)
+    check_converged(tmp_path, emptied, undisturbed)

@@ -146,9 +146,8 @@ def test_restarted_server_is_found_again(server: Postgres, schema: str) -> None:
     store = opened(server, db_schema=schema, deadline_seconds=20.0)
     store.ensure([TABLE])
     store.write(WriteBatch(TABLE, [key(1)], [row(1)]))
-    options = f"-p {server.port} -k {server.home} -c listen_addresses=127.0.0.1 -c fsync=off"
     server.call("pg_ctl", "-D", server.home / "data", "-m", "fast", "-w", "stop")
-    server.call("pg_ctl", "-D", server.home / "data", "-o", options, "-l", server.home / "log", "-w", "start")
+    server.start()
     assert read(store, key(1)) == row(1)
     store.close()
 

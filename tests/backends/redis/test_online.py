@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import pytest
 pytest.importorskip("redis", reason="redis is not installed; pip install 'tiffin[redis]' provides it")
 
 from servers import Server, free_port, redis_server
-from tiffin.backends.redis import layout
+from tiffin.backends.redis import clients, layout
 from tiffin.backends.redis.online import RedisOnlineStore
 from tiffin.contracts.online import OnlineLocation, ReadRequest, WriteBatch
 from tiffin.errors import ConfigError, StoreError, StoreUnavailableError
@@ -181,6 +182,20 @@ async def test_hung_server_holds_an_async_read_no_longer_than_its_deadline() -> 
         assert await store.read_async([ReadRequest(TABLE, [key(1)])]) == [[None]]
         await store.close_async()
         store.close()
+
+
+def test_socket_that_is_only_looked_at_does_not_wait() -> None:
+    """redis-py up to 7 looks so at each connection that it takes from its pool."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        timed = clients._TimedSocket(ours)
+        clients.set_deadline(time.monotonic() + 30)
+        timed.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            timed.recv_into(bytearray(1))
+        timed.settimeout(5.0)
+        theirs.send(b"x")
+        assert timed.recv_into(bytearray(1)) == 1
 
 
 def test_server_that_is_not_there_is_named() -> None:

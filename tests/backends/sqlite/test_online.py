@@ -3,16 +3,22 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tiffin.backends.sql.registry import SqlRegistryStore
 from tiffin.backends.sqlite.online import SqliteOnlineStore
-from tiffin.backends.sqlite.tables import BLOBS, quote
+from tiffin.backends.sqlite.tables import BLOBS, CREATE_CURSORS, quote
+from tiffin.config import RegistryConfig
 from tiffin.contracts.online import OnlineLocation, ReadRequest, WriteBatch
+from tiffin.definitions import Entity
 from tiffin.errors import ConfigError, StoreError, StoreFullError, StoreUnavailableError
+from tiffin.registry.snapshot import Snapshot, entry_of
 from tiffin.testing.online import TABLE, OnlineStoreSuite, key, read, row
+from tiffin.types import ValueType
 
 
 class TestSqlite(OnlineStoreSuite):
@@ -111,20 +117,92 @@ def test_damaged_page_is_an_error_that_says_what_to_do(store: SqliteOnlineStore,
     damaged.close()
 
 
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
 @pytest.mark.parametrize(("layout", "words"), [(0, "older tiffin"), (2, "newer tiffin")])
-def test_file_of_another_layout_is_refused(path: Path, layout: int, words: str) -> None:
+def test_file_of_another_layout_is_refused_and_left_as_it_is(path: Path, layout: int, words: str, journal: str) -> None:
     path.parent.mkdir()
-    other = sqlite3.connect(path)
-    other.execute(f'CREATE TABLE "{TABLE}" (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID')
-    other.execute(f"PRAGMA user_version = {layout}")
-    other.commit()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA journal_mode = {journal}").fetchall()
+        other.execute(f'CREATE TABLE "{TABLE}" (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID')
+        other.execute(CREATE_CURSORS)
+        other.execute(f"PRAGMA user_version = {layout}")
+        other.commit()
+    before = path.read_bytes()
     store = opened(path)
-    with pytest.raises(StoreError, match=f"layout {layout}") as caught:
-        store.read([ReadRequest(TABLE, [key(1)])])
-    assert words in caught.value.hint
-    with pytest.raises(StoreError, match=f"layout {layout}"):
-        store.ensure([TABLE])
-    other.close()
+    calls: list[Callable[[], object]] = [
+        lambda: store.read([ReadRequest(TABLE, [key(1)])]),
+        lambda: store.ensure([TABLE]),
+        lambda: store.write(WriteBatch(TABLE, [key(1)], [row(1)])),
+        lambda: store.put_cursor(TABLE, b"c"),
+        lambda: store.drop([TABLE]),
+    ]
+    for call in calls:
+        with pytest.raises(StoreError, match=f"layout {layout}") as caught:
+            call()
+        assert words in caught.value.hint
+        assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_version_that_another_program_keeps_in_its_file_is_not_overwritten(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE photos (id INTEGER)")
+        other.execute("PRAGMA user_version = 7")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="layout 7") as caught:
+        opened(path).ensure([TABLE])
+    assert "another program" in caught.value.hint
+    assert path.read_bytes() == before
+
+
+def test_registry_and_online_store_share_a_file(path: Path) -> None:
+    def registry() -> SqlRegistryStore:
+        return SqlRegistryStore.from_config(RegistryConfig(path=str(path)), "/nowhere")
+
+    path.parent.mkdir()
+    driver = Entity(name="driver", value_type=ValueType.INT64)
+    registry().commit(Snapshot("p", 1, (entry_of(driver),)), 0, created_us=1, author="", message="")
+    store = opened(path)
+    assert store.tables() == []
+    store.ensure([TABLE])
+    store.write(WriteBatch(TABLE, [key(1)], [row(1)]))
+    registry().commit(Snapshot("p", 2, (entry_of(driver),)), 1, created_us=2, author="", message="")
+    assert [commit.version for commit in registry().history("p")] == [2, 1]
+    store.close()
+    assert read(store, key(1)) == row(1)
+    assert [info.table for info in store.tables()] == [TABLE]
+    store.drop([TABLE])
+    store.close()
+    assert registry().load("p").entities == {"driver": driver}
+
+
+def test_tables_of_feast_in_the_same_file_are_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as feast:
+        feast.execute(
+            "CREATE TABLE IF NOT EXISTS p_driver_stats (entity_key BLOB, feature_name TEXT, value BLOB, "
+            "vector_value BLOB, event_ts timestamp, created_ts timestamp, PRIMARY KEY(entity_key, feature_name))"
+        )
+        feast.execute("CREATE INDEX p_driver_stats_ek ON p_driver_stats (entity_key)")
+        feast.execute("INSERT INTO p_driver_stats VALUES (x'01', 'trips', x'02', NULL, '2024-06-01', '2024-06-01')")
+        feast.commit()
+        content = list(feast.iterdump())
+    store = opened(path)
+    store.ensure([TABLE])
+    store.write(WriteBatch(TABLE, [key(1)], [row(1)]))
+    assert read(store, key(1)) == row(1)
+    assert [info.table for info in store.tables()] == [TABLE]
+    store.drop([TABLE])
+    assert store.tables() == []
+    store.close()
+    with closing(sqlite3.connect(path)) as feast:
+        assert [line for line in feast.iterdump() if "tiffin_cursors" not in line] == content
+
+
+def test_new_file_gets_large_pages_and_a_log(store: SqliteOnlineStore) -> None:
+    found = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "journal_mode")]
+    assert found == [16_384, "wal"]
 
 
 def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ made AS (
 )
 SELECT key FROM swapped UNION ALL SELECT key FROM made
 """
+#: What libpq says when client and server do not agree on TLS, whenever they try.
+_DISTRUSTED = ("certificate", "private key file", "SSL was required")
 #: What the server says when it will not let this user in, whenever he asks.
 _REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "permission denied", "no password supplied")
 
@@ -148,6 +150,9 @@ class PostgresOnlineStore(OnlineStore):
 
     def _wrapped(self, error: wire.ExchangeError) -> StoreError:
         text = str(error)
+        if isinstance(error, wire.LostError) and any(words in text for words in _DISTRUSTED):
+            hint = "check host, sslmode, and the files of certificates and keys in online_store"
+            return StoreError(f"{self._subject}: {text}", subject=self._subject, hint=hint)
         if isinstance(error, wire.LostError) and any(words in text for words in _REFUSED):
             message = f"{self._subject} refuses this user or has no such database"
             hint = "check user, password, database and sslmode of online_store"

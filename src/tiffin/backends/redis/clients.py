@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection
 from redis.retry import Retry
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 if TYPE_CHECKING:
     from tiffin.backends.redis.config import RedisOptions
@@ -35,22 +36,24 @@ class _TimedSocket:
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
+        self._waits = True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
     def settimeout(self, seconds: float | None) -> None:
-        """What the library would wait is left aside."""
+        """How long the library would wait is left aside, but not that it only wants to look: it does so by 0."""
+        self._waits = seconds != 0
 
     def recv_into(self, *arguments: Any) -> int:
         """Wait for bytes, no longer than is left."""
-        self._socket.settimeout(_left())
+        self._socket.settimeout(_left() if self._waits else 0)
         count: int = self._socket.recv_into(*arguments)
         return count
 
     def recv(self, *arguments: Any) -> bytes:
         """Wait for bytes, no longer than is left."""
-        self._socket.settimeout(_left())
+        self._socket.settimeout(_left() if self._waits else 0)
         data: bytes = self._socket.recv(*arguments)
         return data
 
@@ -65,37 +68,50 @@ def _left() -> float:
     return max(until - time.monotonic(), _LEAST_SECONDS)
 
 
-class TimedConnection(Connection):
+class _Timed:
+    """Keeps deadlines; stands before a class of connections."""
+
+    socket_timeout: Any
+    socket_connect_timeout: Any
+
+    def _connect(self) -> Any:
+        self.socket_connect_timeout = self.socket_timeout = _left()
+        return _TimedSocket(super()._connect())  # type: ignore[misc]
+
+
+class TimedConnection(_Timed, Connection):
     """A connection that keeps deadlines."""
 
-    def _connect(self) -> Any:
-        self.socket_connect_timeout = self.socket_timeout = _left()
-        return _TimedSocket(super()._connect())
 
-
-class TimedSSLConnection(SSLConnection):
+class TimedSSLConnection(_Timed, SSLConnection):
     """The same by TLS."""
 
-    def _connect(self) -> Any:
-        self.socket_connect_timeout = self.socket_timeout = _left()
-        return _TimedSocket(super()._connect())
+
+class TimedMasterConnection(_Timed, SentinelManagedConnection):
+    """The same to the master that the sentinels name."""
+
+
+class TimedSSLMasterConnection(_Timed, SentinelManagedSSLConnection):
+    """The same by TLS to the master that the sentinels name."""
 
 
 def connect(options: RedisOptions) -> Any:
     """A client for threads; nothing is opened yet."""
     address = options.address
-    shared = _shared(options) | {"retry": Retry(NoBackoff(), 0)}
-    kind = TimedSSLConnection if address.ssl else TimedConnection
+    retry = {"retry": Retry(NoBackoff(), 0)}
+    shared = _shared(options) | retry
     if options.redis_type == "redis_cluster":
         nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.nodes]
         # It makes its connections itself, so that its deadline holds for each wait and not for a whole answer.
         shared["socket_timeout"] = options.deadline_seconds
         return redis.cluster.RedisCluster(startup_nodes=nodes, **_ssl(options), **shared)
     if options.redis_type == "redis_sentinel":
-        watchers = {"socket_timeout": options.deadline_seconds, "password": address.password or None} | _ssl(options)
-        sentinel = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=watchers, **_ssl(options), **shared)
-        return sentinel.master_for(options.sentinel_master, db=address.db)
+        watchers = _sentinels(options) | retry
+        sentinel = redis.sentinel.Sentinel(address.nodes, sentinel_kwargs=watchers, **_certificates(options), **shared)
+        managed = TimedSSLMasterConnection if address.ssl else TimedMasterConnection
+        return sentinel.master_for(options.sentinel_master, db=address.db, connection_class=managed)
     host, port = address.nodes[0]
+    kind = TimedSSLConnection if address.ssl else TimedConnection
     pool = redis.ConnectionPool(
         connection_class=kind, host=host, port=port, db=address.db, **_certificates(options), **shared
     )
@@ -105,18 +121,24 @@ def connect(options: RedisOptions) -> Any:
 def connect_async(options: RedisOptions) -> Any:
     """A client for one event loop; nothing is opened yet."""
     address = options.address
-    shared = _shared(options) | {"retry": AsyncRetry(NoBackoff(), 0)}
+    retry = {"retry": AsyncRetry(NoBackoff(), 0)}
+    shared = _shared(options) | retry
     if options.redis_type == "redis_cluster":
         nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in address.nodes]
         return redis.asyncio.cluster.RedisCluster(startup_nodes=nodes, **_ssl(options), **shared)
     if options.redis_type == "redis_sentinel":
-        watchers = {"socket_timeout": options.deadline_seconds, "password": address.password or None} | _ssl(options)
         sentinel = redis.asyncio.sentinel.Sentinel(
-            list(address.nodes), sentinel_kwargs=watchers, **_ssl(options), **shared
+            list(address.nodes), sentinel_kwargs=_sentinels(options) | retry, **_ssl(options), **shared
         )
         return sentinel.master_for(options.sentinel_master, db=address.db)
     host, port = address.nodes[0]
     return redis.asyncio.Redis(host=host, port=port, db=address.db, **_ssl(options), **shared)
+
+
+def with_sentinels(client: Any) -> list[Any]:
+    """A client and those of its sentinels, which it does not close itself."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return [client, *getattr(manager, "sentinels", [])]
 
 
 def _shared(options: RedisOptions) -> dict[str, Any]:
@@ -125,10 +147,17 @@ def _shared(options: RedisOptions) -> dict[str, Any]:
         "username": address.username or None,
         "password": address.password or None,
         "max_connections": options.max_connections,
-        "socket_timeout": options.write_deadline_seconds,
+        "socket_timeout": options.seconds_per_try,
         "socket_connect_timeout": options.deadline_seconds,
         "protocol": 2,
     }
+
+
+def _sentinels(options: RedisOptions) -> dict[str, Any]:
+    """How sentinels are asked, one after the other: those that hang leave time for the next one and for the master."""
+    share = options.deadline_seconds / (len(options.address.nodes) + 1)
+    user = {"username": options.sentinel_username or None, "password": options.sentinel_password or None}
+    return {"socket_timeout": share, "socket_connect_timeout": share, "protocol": 2, **user, **_ssl(options)}
 
 
 def _ssl(options: RedisOptions) -> dict[str, Any]:

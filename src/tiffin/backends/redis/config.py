@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tiffin.backends.redis.addresses import Address, parse_address
 from tiffin.contracts.guard import CallOptions
 from tiffin.errors import ConfigError, nearest
 
 KINDS = ("redis", "redis_cluster", "redis_sentinel")
+#: How many masters that hang a write behind sentinels outlasts, and one more.
+_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class RedisOptions(CallOptions):
             ``host:port,host:port,password=...,ssl=true``.
         redis_type: ``redis``, ``redis_cluster`` or ``redis_sentinel``.
         sentinel_master: the name of the master that the sentinels watch.
+        sentinel_username: who asks the sentinels, where that is another one than who asks the master.
+        sentinel_password: the password of the sentinels; that of the master is in ``connection_string``.
         key_ttl_seconds: a row leaves Redis so long after it was written; 0 for never.
         expiry_margin_seconds: a row of a view with a ttl leaves Redis so long after it expired; negative for never. It
             then answers NOT_FOUND instead of OUTSIDE_MAX_AGE, by the clock of the server.
@@ -36,6 +40,8 @@ class RedisOptions(CallOptions):
     connection_string: str = "localhost:6379"
     redis_type: str = "redis"
     sentinel_master: str = "mymaster"
+    sentinel_username: str = ""
+    sentinel_password: str = field(default="", repr=False)
     key_ttl_seconds: int = 0
     expiry_margin_seconds: float = -1.0
     ssl_ca_certs: str = ""
@@ -62,6 +68,12 @@ class RedisOptions(CallOptions):
     def address(self) -> Address:
         """The connection string, read."""
         return parse_address(self.connection_string)
+
+    @property
+    def seconds_per_try(self) -> float:
+        """How long to wait for one server; behind sentinels there may be another master by then."""
+        seconds = self.write_deadline_seconds
+        return seconds / _TRIES if self.redis_type == "redis_sentinel" else seconds
 
     def __repr__(self) -> str:
         """Without the password."""

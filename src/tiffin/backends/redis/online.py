@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
-from redis import exceptions
+from redis import asyncio, exceptions, sentinel
 
 from tiffin.backends.redis import layout
-from tiffin.backends.redis.clients import connect, connect_async, set_deadline
+from tiffin.backends.redis.clients import connect, connect_async, set_deadline, with_sentinels
 from tiffin.backends.redis.config import RedisOptions
 from tiffin.contracts.guard import Guard
 from tiffin.contracts.loops import PerLoop
@@ -51,6 +51,8 @@ _UNAVAILABLE = (
     exceptions.ReadOnlyError,
     OSError,
 )
+_NO_MASTER = (sentinel.MasterNotFoundError, asyncio.sentinel.MasterNotFoundError)
+_NOT_NOW = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class RedisOnlineStore(OnlineStore):
         self._subject = f"online store redis {options.address}"
         self._guard = Guard(self._subject, options)
         self._is_cluster = options.redis_type == "redis_cluster"
+        self._seconds_per_try = options.seconds_per_try
         self._lock = threading.Lock()
         self._opened: tuple[int, Any] | None = None
         self._loops: PerLoop[Any] = PerLoop(lambda: connect_async(options))
@@ -114,7 +117,7 @@ class RedisOnlineStore(OnlineStore):
     @contextmanager
     def _failures(self, until: float) -> Iterator[None]:
         """Set the deadline of this thread, and wrap Redis's errors once."""
-        set_deadline(until)
+        set_deadline(min(until, time.monotonic() + self._seconds_per_try))
         try:
             yield
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
@@ -174,10 +177,20 @@ class RedisOnlineStore(OnlineStore):
         if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or "WRONGPASS" in text:
             hint = "check username and password in online_store.connection_string"
             return StoreError(f"{self._subject} refuses this user", subject=self._subject, hint=hint)
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            reason = text.rpartition("certificate verify failed: ")[2].partition(" (")[0]
+            hint = "check the host, and ssl_ca_certs of online_store, the authorities to trust"
+            message = f"{self._subject} has a certificate that is not trusted: {reason}"
+            return StoreError(message, subject=self._subject, hint=hint)
+        if isinstance(error, _NO_MASTER):
+            # The library's own words name its clients, with all that they were given.
+            hint = "check sentinel_master, sentinel_password, and that the sentinels can be reached"
+            message = f"{self._subject}: no sentinel knows a master {self._options.sentinel_master!r} that is up"
+            return StoreUnavailableError(message, subject=self._subject, hint=hint)
         if isinstance(error, exceptions.OutOfMemoryError) or text.startswith("OOM"):
             hint = "raise its maxmemory, or set expiry_margin_seconds; running again converges"
             return StoreFullError(f"{self._subject} is out of memory", subject=self._subject, hint=hint)
-        if isinstance(error, _UNAVAILABLE) or text.startswith(("LOADING", "MASTERDOWN", "CLUSTERDOWN")):
+        if isinstance(error, _UNAVAILABLE) or text.startswith(_NOT_NOW):
             hint = "check that it runs and can be reached"
             return StoreUnavailableError(f"{self._subject}: {text}", subject=self._subject, hint=hint)
         return StoreError(f"{self._subject}: {text}", subject=self._subject, hint="check the server's log")
@@ -458,13 +471,15 @@ class RedisOnlineStore(OnlineStore):
             opened, self._opened = self._opened, None
         if opened is not None and opened[0] == os.getpid():
             set_deadline(time.monotonic() + self._options.deadline_seconds)
-            opened[1].close()
+            for each in with_sentinels(opened[1]):
+                each.close()
 
     async def close_async(self) -> None:
         """Close the connections of this event loop."""
         client = self._loops.pop()
         if client is not None:
-            await client.aclose()
+            for each in with_sentinels(client):
+                await each.aclose()
 
 
 def _by_request(requests: Sequence[ReadRequest], found: list[bytes | None]) -> list[list[bytes | None]]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.backends.sqlite.tables import (
+    BLOBS,
     CREATE_CURSORS,
     CURSORS,
     LAYOUT,
@@ -105,13 +106,14 @@ class SqliteOnlineStore(OnlineStore):
                 self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=512
             )
             try:
-                # Only a new file takes a page size, and only before anything else.
+                # Before anything is set: a file that is refused stays as it is.
+                self._check_layout(connection)
+                # Only a new file takes a page size, and only before its first write.
                 connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
                 self._use_wal(connection)
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
                 connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-                self._check_layout(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -121,18 +123,22 @@ class SqliteOnlineStore(OnlineStore):
         return handle
 
     def _check_layout(self, connection: sqlite3.Connection) -> None:
-        """Refuse a file whose tables lie in another way than ``sqlite.tables`` says."""
+        """Refuse a file whose tables of tiffin lie in another way than ``sqlite.tables`` says.
+
+        A file without them may hold what it wants, such as a registry or the tables of Feast: names do not meet. Only
+        one whose ``user_version`` is somebody else's is not to be shared.
+        """
         # In one statement, so of one moment: another process may be making the first table.
-        sql = "SELECT user_version, EXISTS (SELECT 1 FROM sqlite_master) FROM pragma_user_version"
-        found, has_tables = connection.execute(sql).fetchone()
-        if found == LAYOUT or not has_tables:
+        sql = "SELECT user_version, EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?) FROM pragma_user_version"
+        found, is_ours = connection.execute(sql, (CURSORS,)).fetchone()
+        if found == LAYOUT or (found == 0 and not is_ours):
             return
         subject = f"online store sqlite {self._path}"
         if found > LAYOUT:
-            hint = "a newer tiffin wrote it: install that, or give another path"
+            hint = "a newer tiffin wrote it, or another program: install that, or give `online_store` another path"
         else:
             hint = (
-                "an older tiffin wrote it, or Feast: move it away or give `online_store` another path, "
+                "an older tiffin wrote it: move it away or give `online_store` another path, "
                 "then run `tiffin apply` and `tiffin materialize`"
             )
         raise StoreError(f"{subject} is of layout {found}, this tiffin reads {LAYOUT}", subject=subject, hint=hint)
@@ -216,10 +222,10 @@ class SqliteOnlineStore(OnlineStore):
     def tables(self, prefix: str = "") -> list[TableInfo]:
         """The tables whose name starts with ``prefix``."""
         with self._failures("read"):
-            listed = self._connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> ?", (CURSORS,)
-            ).fetchall()
-            found = sorted({table_name(name) for (name,) in listed})
+            # Tables of others may be in the file too; none of them has our prefix.
+            sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, ?) = ?"
+            listed = self._connection.execute(sql, (len(BLOBS.prefix), BLOBS.prefix))
+            found = sorted(table_name(name) for (name,) in listed)
             return [self._info(table) for table in found if table.startswith(prefix)]
 
     def _info(self, table: str) -> TableInfo:
