@@ -54,7 +54,6 @@ _REFUSED = ("AccessDenied", "UnrecognizedClient", "InvalidSignature", "ExpiredTo
 #: When a row is put: a newer one, one in the place of another, one where none is. The row that is there already is put
 #: once more, since its writer may have lost the reply.
 _NEWER = "attribute_not_exists(k) OR r < :r"
-_BEGINS = "begins_with(r, :e) OR r = :r"
 _ABSENT = "attribute_not_exists(k) OR r = :r"
 _Condition = tuple[str, Mapping[str, Any]]
 
@@ -268,8 +267,7 @@ class DynamoDBOnlineStore(OnlineStore):
     def swap(self, batch: SwapBatch) -> list[bool]:
         """Put rows one by one in the place of others, many at once; each is compared by DynamoDB."""
         items = [self._item(*pair, None) for pair in zip(batch.keys, batch.rows, strict=True)]
-        conditions = [(_BEGINS, {":e": {"B": expected}}) if expected else (_ABSENT, {}) for expected in batch.expected]
-        return self._loops.wait(self._put_all(batch, items, conditions))
+        return self._loops.wait(self._put_all(batch, items, list(map(_begins, batch.expected))))
 
     async def _put_all(
         self, batch: WriteBatch | SwapBatch, items: Sequence[dict[str, Any]], conditions: Sequence[_Condition]
@@ -453,6 +451,17 @@ class DynamoDBOnlineStore(OnlineStore):
     async def close_async(self) -> None:
         """Close the connections of this event loop."""
         await self._loops.close_client()
+
+
+def _begins(expected: bytes) -> _Condition:
+    """That a row begins so, as a range of bytes: ``begins_with`` is documented for text."""
+    if not expected:
+        return _ABSENT, {}
+    after = expected.rstrip(b"\xff")
+    low: dict[str, Any] = {":e": {"B": expected}}
+    if not after:
+        return "r >= :e OR r = :r", low
+    return "(r >= :e AND r < :f) OR r = :r", {**low, ":f": {"B": after[:-1] + bytes([after[-1] + 1])}}
 
 
 def _key(item: Mapping[str, Any]) -> bytes:
