@@ -115,9 +115,9 @@ def test_hung_server_holds_a_read_no_longer_than_its_deadline(server: Postgres, 
         os.kill(process, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        with pytest.raises(StoreUnavailableError, match=r"within 0\.3 s"):
+        with pytest.raises(StoreUnavailableError, match=r"within 1 s"):
             read(store, key(1))
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 2.5
     finally:
         for process in stopped:
             os.kill(process, signal.SIGCONT)
