@@ -34,11 +34,24 @@ GONE = b"tiffin:{tables}:gone"
 _NUMBER_BYTES = 4
 _GLOB = frozenset(b"*?[]^-\\")
 
+#: The rows that are held for some keys, unless the mark is another one.
+_HELD = """\
+local first = 1
+if ARGV[1] ~= '' then
+  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+  first = 2
+end
+local count = #KEYS - first + 1
+local held = redis.call('MGET', unpack(KEYS, first))
+"""
+
 #: KEYS: the mark, rows; without the mark where ARGV has none. ARGV: the mark that the keys belong to, the contents of
 #: the rows, then for each the moment in ms at which it leaves (negative: from now), or nothing. How many rows were
 #: newer, or ``ANOTHER_MARK``. Of two contents the one with the greater bytes stays; Lua's own comparison goes by the
 #: locale, so bytes are compared by fours.
-WRITE = Script("""
+WRITE = Script(
+    _HELD
+    + """
 local function newer(a, b)
   local least, i = math.min(#a, #b), 1
   while i + 3 <= least do
@@ -53,13 +66,6 @@ local function newer(a, b)
   end
   return #a > #b
 end
-local first = 1
-if ARGV[1] ~= '' then
-  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-  first = 2
-end
-local count = #KEYS - first + 1
-local held = redis.call('MGET', unpack(KEYS, first))
 local sets, leaves, size, written = {}, {}, 0, 0
 for i = 1, count do
   local key, row = KEYS[first + i - 1], ARGV[1 + i]
@@ -77,19 +83,15 @@ if written > 0 then
   end
 end
 return written
-""")
+"""
+)
 ANOTHER_MARK = -1
 
 #: KEYS: as above. ARGV: the mark, what the rows begin with that are there (empty: none is), the new rows. For each key
 #: 1 or 0, whether its new row is there now, or ``ANOTHER_MARK``.
-SWAP = Script("""
-local first = 1
-if ARGV[1] ~= '' then
-  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-  first = 2
-end
-local count = #KEYS - first + 1
-local held = redis.call('MGET', unpack(KEYS, first))
+SWAP = Script(
+    _HELD
+    + """
 local sets, done = {}, {}
 for i = 1, count do
   local expected, row = ARGV[1 + i], ARGV[1 + count + i]
@@ -105,7 +107,8 @@ for i = 1, count do
 end
 if #sets > 0 then redis.call('MSET', unpack(sets)) end
 return done
-""")
+"""
+)
 
 #: KEYS: the hash of tables, the counter, the mark. ARGV: a new mark, names. Numbers are given out where there are none.
 ENSURE = """
