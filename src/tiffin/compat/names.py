@@ -10,8 +10,10 @@ _ERRORS = "tiffin.errors"
 SAME_NAME = {
     **dict.fromkeys(
         (
+            "Aggregation",
             "AvroFormat",
             "BaseFeatureView",
+            "BatchFeatureView",
             "ConflictPolicy",
             "DataSource",
             "Entity",
@@ -34,6 +36,7 @@ SAME_NAME = {
             "RequestSource",
             "SavedDataset",
             "SavedDatasetFileStorage",
+            "StreamFeatureView",
             "ValidationReference",
             "on_demand_feature_view",
         ),
@@ -108,7 +111,7 @@ OTHER_NAME = {
 #: What Feast's package exports and tiffin does not have yet.
 LATER = frozenset(
     (
-        *("Aggregation", "AthenaSource", "BaseChunker", "BaseEmbedder", "BatchFeatureView", "BigQuerySource"),
+        *("AthenaSource", "BaseChunker", "BaseEmbedder", "BigQuerySource"),
         *("ChrononSource", "ChunkingConfig", "DataFrameEngine", "DocEmbedder", "EmbeddingConfig", "EmbeddingProvider"),
         *(
             "FeastDataFrame",
@@ -119,7 +122,7 @@ LATER = frozenset(
             "MultiModalEmbedder",
         ),
         *("OracleSource", "RedshiftSource", "SchemaTransformFn", "SentenceTransformersEmbeddingProvider"),
-        *("SnowflakeSource", "StreamFeatureView", "TextChunker", "copy_demo_notebooks", "get_embedding_provider"),
+        *("SnowflakeSource", "TextChunker", "copy_demo_notebooks", "get_embedding_provider"),
     )
 )
 
