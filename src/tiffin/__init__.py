@@ -11,8 +11,10 @@ __version__ = "0.1.0"
 
 #: Public name to the module that defines it.
 _PUBLIC = {
+    "Aggregation": "tiffin.definitions",
     "AvroFormat": "tiffin.definitions",
     "BaseFeatureView": "tiffin.definitions",
+    "BatchFeatureView": "tiffin.definitions",
     "ConflictPolicy": "tiffin.definitions",
     "CsvFormat": "tiffin.definitions",
     "DataSource": "tiffin.definitions",
@@ -37,6 +39,7 @@ _PUBLIC = {
     "PushSource": "tiffin.definitions",
     "RepoConfig": "tiffin.config",
     "RequestSource": "tiffin.definitions",
+    "StreamFeatureView": "tiffin.definitions",
     "StreamSource": "tiffin.definitions",
     "SystemClock": "tiffin.time",
     "TiffinError": "tiffin.errors",
@@ -48,8 +51,10 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from tiffin.config import RepoConfig as RepoConfig
+    from tiffin.definitions import Aggregation as Aggregation
     from tiffin.definitions import AvroFormat as AvroFormat
     from tiffin.definitions import BaseFeatureView as BaseFeatureView
+    from tiffin.definitions import BatchFeatureView as BatchFeatureView
     from tiffin.definitions import ConflictPolicy as ConflictPolicy
     from tiffin.definitions import CsvFormat as CsvFormat
     from tiffin.definitions import DataSource as DataSource
@@ -71,6 +76,7 @@ if TYPE_CHECKING:
     from tiffin.definitions import PushMode as PushMode
     from tiffin.definitions import PushSource as PushSource
     from tiffin.definitions import RequestSource as RequestSource
+    from tiffin.definitions import StreamFeatureView as StreamFeatureView
     from tiffin.definitions import StreamSource as StreamSource
     from tiffin.definitions import on_demand_feature_view as on_demand_feature_view
     from tiffin.errors import TiffinError as TiffinError

@@ -10,8 +10,10 @@ _ERRORS = "tiffin.errors"
 SAME_NAME = {
     **dict.fromkeys(
         (
+            "Aggregation",
             "AvroFormat",
             "BaseFeatureView",
+            "BatchFeatureView",
             "ConflictPolicy",
             "DataSource",
             "Entity",
@@ -34,6 +36,7 @@ SAME_NAME = {
             "RequestSource",
             "SavedDataset",
             "SavedDatasetFileStorage",
+            "StreamFeatureView",
             "ValidationReference",
             "on_demand_feature_view",
         ),

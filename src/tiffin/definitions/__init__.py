@@ -1,5 +1,6 @@
 """What a user declares. Frozen values; no I/O."""
 
+from tiffin.definitions.aggregation import Aggregation
 from tiffin.definitions.base import Definition
 from tiffin.definitions.base_view import LATEST, BaseFeatureView
 from tiffin.definitions.entity import Entity
@@ -26,11 +27,14 @@ from tiffin.definitions.sources import (
 from tiffin.definitions.streams import AvroFormat, JsonFormat, KafkaSource, KinesisSource, ProtoFormat
 from tiffin.definitions.validation import TableProfiler, ValidationReference
 from tiffin.definitions.view_use import ViewUse
+from tiffin.definitions.windowed_views import BatchFeatureView, StreamFeatureView, view_from_spec
 
 __all__ = [
     "LATEST",
+    "Aggregation",
     "AvroFormat",
     "BaseFeatureView",
+    "BatchFeatureView",
     "ConflictPolicy",
     "CsvFormat",
     "DataSource",
@@ -57,9 +61,11 @@ __all__ = [
     "RequestSource",
     "SavedDataset",
     "SavedDatasetFileStorage",
+    "StreamFeatureView",
     "StreamSource",
     "TableProfiler",
     "ValidationReference",
     "ViewUse",
     "on_demand_feature_view",
+    "view_from_spec",
 ]

@@ -45,7 +45,7 @@ class Definition(WithGaps):
 
     def __post_init__(self) -> None:
         if not self.location:
-            self._set("location", _caller())
+            self._set("location", caller())
         self.check_type("name", self.name, str)
         if not self.name.strip() or any(sign in self.name for sign in self.forbidden_in_name):
             none_of = f" and none of {self.forbidden_in_name}" if self.forbidden_in_name else ""
@@ -134,7 +134,7 @@ class Definition(WithGaps):
         return value or None
 
 
-def _caller() -> str:
+def caller() -> str:
     """``file:line`` of the first frame outside this package and the standard library's dataclasses."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

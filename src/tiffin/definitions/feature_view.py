@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from tiffin.definitions.aggregation import ALL_FACTS, Aggregation, check_aggregations
 from tiffin.definitions.base import Definition
 from tiffin.definitions.base_view import LATEST, BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
@@ -35,6 +36,10 @@ class FeatureView(BaseFeatureView):
         version: ``latest``. A pin, such as ``v1``, is refused at ``apply``; older versions are read as
             ``view@v1:feature``.
         sink_source, org, enabled: as in Feast.
+        aggregations: what is computed from the facts in windows of time; these are the features then, and ``schema``,
+            where it is given, only says their types. A ttl does not touch them: a window says how far back it goes.
+        inputs: the columns of the source that aggregations read, with their types; found at ``apply``.
+        sink_source, mode, org, enable_validation, version, enabled: as in Feast.
         source_view: the name of the view that stands in the place of the source; found by itself.
 
     Raises:
@@ -66,6 +71,8 @@ class FeatureView(BaseFeatureView):
     version: str = LATEST
     enabled: bool = True
     source_view: str = ""
+    aggregations: Sequence[Aggregation] | None = None
+    inputs: Sequence[Field] | None = None
 
     __hash__ = Definition.__hash__
 
@@ -82,6 +89,9 @@ class FeatureView(BaseFeatureView):
             self.check_type(argument, getattr(self, argument), bool)
         self._check_version(self.version)
         self._check_mode()
+        self._set("aggregations", check_aggregations(self, self.aggregations or ()))
+        self._set("inputs", check_fields(self, "inputs", self.inputs or ()))
+        self._check_aggregations()
         if self.schema is not None:
             self._set("schema", check_fields(self, "schema", self.schema))
             self._check_schema()
@@ -98,6 +108,13 @@ class FeatureView(BaseFeatureView):
                 subject=self.subject,
                 location=self.location,
                 hint="combine their features in an on-demand feature view or a feature service",
+            )
+        if views[0].aggregations:
+            raise UnsupportedError(
+                f"{self.subject} has {views[0].subject} as its source, whose features are aggregations",
+                subject=self.subject,
+                location=self.location,
+                hint="pass the source of that view, and the aggregations that are wanted",
             )
         self._set("derived_from", (views[0],))
         self._set("source_view", views[0].name)
@@ -132,6 +149,32 @@ class FeatureView(BaseFeatureView):
                     f"{self.subject} declares {item.name!r} as {item.dtype!r}, "
                     f"but {entity.subject} declares it as {entity.key_type!r}"
                 )
+
+    def _check_aggregations(self) -> None:
+        """The features of a view with aggregations are these and nothing else."""
+        names = {item.resolved_name(): item for item in self.aggregations or ()}
+        for key in self.join_keys:
+            if key in names:
+                hint = f"pass name= to the one at {names[key].location}"
+                raise self.error(f"{self.subject}: an aggregation has the name of the join key {key!r}", hint=hint)
+        if not names:
+            return
+        columns = {item.column for item in self.aggregations or ()}
+        for item in self.schema or ():
+            if item.name in names or item.name in self.join_keys:
+                continue
+            plain = "a column that is aggregated" if item.name in columns else "no aggregation"
+            raise self.error(
+                f"{self.subject}: field {item.name!r} of its schema is {plain}; a view has either aggregations or "
+                "plain features",
+                hint=f"the aggregations are {', '.join(names)}; put plain features into a view of their own",
+            )
+
+    @property
+    def aggregated_columns(self) -> tuple[str, ...]:
+        """The columns that aggregations are computed from, each once; filters may read others."""
+        columns = (item.column for item in self.aggregations or () if item.column != ALL_FACTS)
+        return tuple(dict.fromkeys(columns))
 
     @property
     def entity_list(self) -> tuple[Entity, ...]:
@@ -203,6 +246,10 @@ class FeatureView(BaseFeatureView):
             spec["schema"] = [item.to_spec() for item in self.schema]
         if self.ttl_us is not None:
             spec["ttl_us"] = self.ttl_us
+        if self.aggregations:
+            spec["aggregations"] = [item.to_spec() for item in self.aggregations]
+        if self.inputs:
+            spec["inputs"] = [[item.name, repr(item.dtype)] for item in self.inputs]
         for argument, default in _OPTIONS.items():
             if getattr(self, argument) != default:
                 spec[argument] = getattr(self, argument)
@@ -217,12 +264,16 @@ class FeatureView(BaseFeatureView):
         schema = spec.pop("schema", None)
         location = spec.get("location", "")
         sink = spec.pop("sink_source", None)
+        aggregations = [Aggregation.from_spec(item, location) for item in spec.pop("aggregations", ())]
+        inputs = [Field.from_spec({"name": n, "dtype": d}, location) for n, d in spec.pop("inputs", ())]
         return cls(
             source=sources[spec.pop("source")],
             sink_source=None if sink is None else sources[sink],
             entities=[entities[name] for name in spec.pop("entities")],
             ttl=timedelta(microseconds=spec.pop("ttl_us", 0)),
             schema=None if schema is None else [Field.from_spec(item, location) for item in schema],
+            aggregations=aggregations,
+            inputs=inputs,
             **spec,
         )
 

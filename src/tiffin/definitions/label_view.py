@@ -57,6 +57,9 @@ class LabelView(FeatureView):
         super().__post_init__()
         self.check_type("conflict_policy", self.conflict_policy, ConflictPolicy)
         self._check_priorities()
+        if self.aggregations:
+            hint = "declare a FeatureView over the source of the labels"
+            raise self.error(f"{self.subject} has aggregations, which labels cannot have", hint=hint)
         if self.is_resolved:
             self._set("online", False)
         if self.schema is not None and self.labeler_field not in self.feature_names:

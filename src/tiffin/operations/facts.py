@@ -14,6 +14,7 @@ from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column
 from tiffin.operations.entity_rows import time_us
 from tiffin.operations.frames import view_columns
+from tiffin.planning.aggregates import refuse_aggregations
 from tiffin.planning.casting import cast_exactly, is_text
 from tiffin.types import FeatureType
 
@@ -32,9 +33,11 @@ def checked_facts(view: FeatureView, table: pa.Table) -> pa.RecordBatch:
     Raises:
         InputError: a column is missing, or a key or time is null; names row and column.
         TypeMismatchError: a value cannot be kept in its type; names row and column.
+        UnsupportedError: the view has aggregations.
     """
     import pyarrow as pa
 
+    refuse_aggregations(view, "facts cannot be pushed to it yet")
     # A table makes its list of names anew each time it is asked.
     given = dict(zip(table.column_names, table.columns, strict=True))
     columns: dict[str, Any] = {}

@@ -15,6 +15,7 @@ from tiffin.definitions import FeatureView
 from tiffin.errors import MaterializationError, RequestError, TiffinError
 from tiffin.operations.online import encode_facts
 from tiffin.operations.replaced import drop_replaced
+from tiffin.planning.aggregates import refuse_aggregations
 from tiffin.planning.materialization import Cursor, LoadPlan, plan_incremental_load, plan_load
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.time import to_us
@@ -195,12 +196,14 @@ def _written(
 
 def chosen_views(snapshot: Snapshot, names: Sequence[str] | None) -> list[FeatureView]:
     """The views to load: the named ones, else every online view that has a history."""
-    if names is None:
-        return [v for v in snapshot.views.values() if v.online and v.enabled and v.batch_source is not None]
     if isinstance(names, str):
         raise RequestError(f"feature_views is the text {names!r}", hint=f"pass a list: [{names!r}]")
-    views = [snapshot.view(name) for name in names]
+    if names is None:
+        views = [v for v in snapshot.views.values() if v.online and v.enabled and v.batch_source is not None]
+    else:
+        views = [snapshot.view(name) for name in names]
     for view in views:
+        refuse_aggregations(view, "cannot be materialized yet")
         if not view.online:
             raise RequestError(
                 f"{view.subject} is not online",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from tiffin.definitions import Aggregation
 from tiffin.planning.declared import value_text
 from tiffin.registry.snapshot import KINDS, Entry, Snapshot
 from tiffin.time import format_duration
@@ -126,6 +127,10 @@ def _flat(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         elif name == "schema":
             yield from ((f"schema.{field['name']}", _field_value(field)) for field in value)
             yield "schema order", [field["name"] for field in value]
+        elif name == "aggregations":
+            yield from ((f"aggregations.{item['name']}", str(Aggregation.from_spec(item))) for item in value)
+        elif name == "inputs":
+            yield from ((f"inputs.{column}", dtype) for column, dtype in value)
         else:
             yield name, value
 

@@ -15,13 +15,13 @@ from tiffin.definitions import (
     FeatureService,
     FeatureView,
     FileSource,
-    LabelView,
     OnDemandFeatureView,
     Project,
     RequestSource,
     SavedDataset,
     StreamSource,
     ValidationReference,
+    view_from_spec,
 )
 from tiffin.errors import DefinitionError, DefinitionTypeError, UnsupportedError
 from tiffin.registry.snapshot import Entry, Snapshot
@@ -122,7 +122,7 @@ def affected_views(current: Snapshot, declared: Declared) -> Declared:
             if batch is not source.batch_source:
                 sources[name] = replace(source, batch_source=batch)
     views = (
-        (LabelView if "labeler_field" in entry.spec else FeatureView).from_spec(dict(entry.spec), sources, entities)
+        view_from_spec(entry.spec, sources, entities)
         for entry in current.entries
         if entry.kind == "feature view"
         and ("feature view", entry.name) not in declared

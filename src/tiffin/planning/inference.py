@@ -22,6 +22,7 @@ from tiffin.definitions import (
 )
 from tiffin.definitions.on_demand import NOW
 from tiffin.errors import DefinitionError, DefinitionTypeError, SourceError, UnsupportedError, nearest
+from tiffin.planning.aggregates import filter_columns, with_aggregates
 from tiffin.planning.casting import can_keep, check_default, is_time
 from tiffin.planning.declared import Declared, references
 from tiffin.registry.snapshot import Snapshot
@@ -220,6 +221,8 @@ def _resolve_view(view: FeatureView, columns: _Columns, declared: Declared) -> F
         assert isinstance(entity, Entity)
         entities[entity.join_key] = entity
     _check_keys(view, columns, entities)
+    if view.aggregations:
+        return _resolve_aggregations(view, columns, entities)
     schema = tuple(view.schema) if view.schema is not None else _inferred_schema(view, columns)
     schema = tuple(_widened(field, entities) for field in schema)
     features = [field for field in schema if field.name not in entities]
@@ -231,6 +234,35 @@ def _resolve_view(view: FeatureView, columns: _Columns, declared: Declared) -> F
         return view
     # The new types are checked against the entities with their resolved types.
     return replace(view, schema=schema, entities=list(entities.values()))
+
+
+def _resolve_aggregations(view: FeatureView, columns: _Columns, entities: Mapping[str, Entity]) -> FeatureView:
+    """The view with the columns that it is computed from, and with its features and their types."""
+    if columns.source is None:
+        hint = "give the source a batch_source"
+        raise view.error(f"{view.subject} has aggregations, and its source has no columns to read", hint=hint)
+    inputs: dict[str, Field] = {}
+    for name in view.aggregated_columns:
+        found = columns.require(name, view, role="aggregated")
+        inputs[name] = Field(name=name, dtype=_inferred(name, found, view), location=view.location)
+    # A filter may read every column whose type is known; what it does read is kept.
+    known = {name: dtype for name, type_ in columns.by_name.items() if (dtype := _type_if_known(type_)) is not None}
+    for item in view.aggregations or ():
+        for name in filter_columns(item, known):
+            inputs.setdefault(name, Field(name=name, dtype=known[name], location=view.location))
+    schema = with_aggregates(view, list(inputs.values()), view.join_keys)
+    schema = tuple(_widened(field, entities) for field in schema)
+    for field in schema:
+        if field.name not in entities:
+            _check_kept(field, view)
+    return replace(view, schema=schema, inputs=list(inputs.values()), entities=list(entities.values()))
+
+
+def _type_if_known(found: pa.DataType) -> FeatureType | None:
+    try:
+        return from_arrow_type(found)
+    except UnsupportedError:
+        return None
 
 
 def _inferred_schema(view: FeatureView, columns: _Columns) -> tuple[Field, ...]:

@@ -15,6 +15,7 @@ from tiffin.definitions import FeatureView, LabelView
 from tiffin.errors import RequestError, UnsupportedError
 from tiffin.online.defaults import default_column, python_default
 from tiffin.online.rows import RowCodec, RowReader, row_codec, state_bytes
+from tiffin.planning.aggregates import refuse_aggregations
 from tiffin.planning.references import (
     ComputedView,
     OutputColumn,
@@ -226,6 +227,7 @@ def _entity_names(selection: Selection) -> dict[str, str]:
 
 
 def _check_served(view: FeatureView) -> None:
+    refuse_aggregations(view, "cannot be read online yet")
     if isinstance(view, LabelView) and view.is_resolved:
         raise UnsupportedError(
             f"the labels of {view.subject} are resolved by {view.conflict_policy.name}, which holds for training sets",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions import ConflictPolicy, DataSource, LabelView
 from tiffin.errors import InputError, RequestError, UnsupportedError
+from tiffin.planning.aggregates import AggregateColumn, plan_aggregates
 from tiffin.planning.references import ComputedView, OutputColumn, SelectedView, Selection
 from tiffin.registry.snapshot import Snapshot
 from tiffin.types import FeatureType
+
+if TYPE_CHECKING:
+    from tiffin.windows.conditions import Condition
 
 #: The column of the prepared entity rows that holds their time.
 TIME_COLUMN = "__t"
@@ -44,7 +48,8 @@ class FactColumns:
         source: where the facts come from.
         event_column: the source's column of event times.
         known_column: the source's column of known times; empty where facts are known at their event time.
-        payload: every feature of the view, in the order of its row layout; decides last ties (ORD).
+        payload: every feature of the view, in the order of its row layout; decides last ties (ORD). Of a view with
+            aggregations, the columns that these are computed from.
     """
 
     view: str
@@ -80,6 +85,7 @@ class ViewJoin:
         features: the wanted features, in the order of the request.
         ttl_us: how old a fact may be; no limit when ``None``.
         conflict: for labels of several people; ``None`` where the newest fact counts.
+        aggregates: how each of the features is computed from the facts of a window; none where the newest fact counts.
     """
 
     name: str
@@ -88,6 +94,13 @@ class ViewJoin:
     features: tuple[FeatureColumn, ...]
     ttl_us: int | None
     conflict: LabelConflict | None = None
+    aggregates: tuple[AggregateColumn, ...] = ()
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The different conditions of the aggregates."""
+        found = (each.condition for each in self.aggregates if each.condition is not None)
+        return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,27 @@ class RetrievalPlan:
             for place, feature in enumerate(view.features)
         )
         return replace(self, columns=columns, computed=(), request_columns={})
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """Facts as they are, for what is computed from many of them.
+
+    Attributes:
+        facts: where they stand; every column of the payload is read.
+        keys: the join keys.
+        conditions: asked of every fact.
+        first_us: no earlier event times; ``None`` for no limit.
+        last_us: no later event times.
+        known_until_us: no facts that were known later; ``None`` where that does not matter.
+    """
+
+    facts: FactColumns
+    keys: tuple[KeyColumn, ...]
+    conditions: tuple[Condition, ...]
+    first_us: int | None
+    last_us: int
+    known_until_us: int | None
 
 
 @dataclass(frozen=True)
@@ -173,9 +207,8 @@ def fact_columns(selected: SelectedView) -> FactColumns:
             location=view.location,
             hint="give its source a batch_source",
         )
-    payload = tuple(
-        FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in view.features
-    )
+    fields = view.inputs or () if view.aggregations else view.features
+    payload = tuple(FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in fields)
     return FactColumns(
         view=view.name,
         source=source,
@@ -192,6 +225,10 @@ def _view_join(selected: SelectedView) -> ViewJoin:
         KeyColumn(entity_column, facts.source.source_column(key), _key_type(selected, index))
         for index, (key, entity_column) in enumerate(zip(view.join_keys, selected.entity_columns, strict=True))
     )
+    if view.aggregations:
+        computed = tuple(FeatureColumn(f.name, "", f.dtype, f.default_value) for f in selected.features)
+        aggregates = plan_aggregates(view, selected.features)
+        return ViewJoin(selected.name, facts, keys, computed, None, aggregates=aggregates)
     by_name = {column.name: column for column in facts.payload}
     features = tuple(by_name[field.name] for field in selected.features)
     conflict = None

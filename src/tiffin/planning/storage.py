@@ -7,6 +7,7 @@ not hold, the view gets a new table; the old one stays, so that readers of the o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -40,11 +41,14 @@ class Shape:
         keys: the join keys with their types; int32 and int64 are one (TYP-3).
         source: where the facts come from.
         layout: the columns of a row.
+        aggregations: what is computed from many facts, and the types that it is computed from; what is stored for one
+            definition says nothing about another.
     """
 
     keys: Layout
     source: tuple[object, ...]
     layout: Layout
+    aggregations: str = ""
 
 
 def shape_of(name: str, snapshot: Snapshot) -> Shape:
@@ -55,7 +59,13 @@ def shape_of(name: str, snapshot: Snapshot) -> Shape:
     for entity in (snapshot.entities[each] for each in spec["entities"]):
         dtype = declared.pop(entity.join_key, repr(entity.key_type))
         keys.append((entity.join_key, repr(Int64) if dtype == repr(Int32) else dtype))
-    return Shape(tuple(keys), _source_meaning(snapshot.sources[spec["source"]]), tuple(declared.items()))
+    computed = [spec[part] for part in ("aggregations", "inputs") if part in spec]
+    return Shape(
+        keys=tuple(keys),
+        source=_source_meaning(snapshot.sources[spec["source"]]),
+        layout=tuple(declared.items()),
+        aggregations=json.dumps(computed, sort_keys=True) if computed else "",
+    )
 
 
 def decide_storage(name: str, new: Snapshot, current: Snapshot) -> StorageDecision:
@@ -74,7 +84,7 @@ def decide_storage(name: str, new: Snapshot, current: Snapshot) -> StorageDecisi
         return StorageDecision(ViewStorage(1, table, (shape.layout,)), "new online table")
     stored, old = before.storage, shape_of(name, current)
     full = len(stored.layouts) >= MAX_LAYOUTS and stored.layouts[-1] != shape.layout
-    same_meaning = (shape.keys, shape.source) == (old.keys, old.source)
+    same_meaning = replace(shape, layout=()) == replace(old, layout=())
     if full or not same_meaning or _contradicts(shape.layout, stored.layouts):
         return StorageDecision(ViewStorage(stored.version + 1, table, (shape.layout,)), NEW_TABLE)
     return _with_layout(stored, shape.layout)

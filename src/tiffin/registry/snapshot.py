@@ -16,12 +16,12 @@ from tiffin.definitions import (
     Entity,
     FeatureService,
     FeatureView,
-    LabelView,
     OnDemandFeatureView,
     Project,
     SavedDataset,
     ValidationReference,
     ViewUse,
+    view_from_spec,
 )
 from tiffin.definitions.source_types import source_from_spec
 from tiffin.errors import NotFoundError, nearest
@@ -220,8 +220,7 @@ class Snapshot:
         built: FeatureView | None = self._cache.get(name)
         if built is None:
             entry = self.entry("feature view", name)
-            kind = LabelView if "labeler_field" in entry.spec else FeatureView
-            built = self._cache[name] = kind.from_spec(dict(entry.spec), self.sources, self.entities)
+            built = self._cache[name] = view_from_spec(entry.spec, self.sources, self.entities)
         return built
 
     def on_demand_view(self, name: str) -> OnDemandFeatureView:

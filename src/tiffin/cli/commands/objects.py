@@ -10,6 +10,7 @@ import click
 
 from tiffin.cli.invocation import Invocation, json_option, pass_invocation
 from tiffin.cli.output import print_json, print_table, print_yaml, say
+from tiffin.definitions import Aggregation
 from tiffin.errors import NotFoundError, RequestError, nearest
 from tiffin.time import format_duration
 
@@ -97,6 +98,9 @@ def describe_definition(definition: Definition) -> dict[str, Any]:
     shown = definition.to_spec()
     if "ttl_us" in shown:
         shown["ttl"] = format_duration(timedelta(microseconds=shown.pop("ttl_us")))
+    if "aggregations" in shown:
+        shown["aggregations"] = {item["name"]: str(Aggregation.from_spec(item)) for item in shown["aggregations"]}
+        shown["inputs"] = dict(shown.get("inputs", ()))
     return shown
 
 

@@ -1,0 +1,332 @@
+"""Many windows over the facts of many keys, in numpy.
+
+Facts stand sorted by key and ORD, so that the facts of a window are a range, found by binary search. All windows of one
+function and column are asked at once. Where facts count only once they are known, a range may hold facts that were not
+known yet at its moment; these are found one by one, but only from the first such fact of the key on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiffin.columns import arrow_column
+from tiffin.definitions.aggregation import ALL_FACTS
+from tiffin.types import FeatureType, arrow_type
+from tiffin.windows.aggregate import evaluate
+from tiffin.windows.functions import make_aggregate
+from tiffin.windows.ranges import Ranges, known_ranges
+from tiffin.windows.window import Window
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+#: Facts that are looked at one by one because they may not have been known, at once.
+_BLOCK_FACTS = 1 << 23
+#: Fewer windows than this are not worth a second thread.
+_FEW = 50_000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An aggregate over a window.
+
+    Attributes:
+        function: its name, not another one for it.
+        column: what it is computed from; ``"*"`` for the facts themselves.
+        dtype: the type of that column.
+        window: the window.
+        condition: which of the facts' conditions has to hold; ``None`` where all facts count.
+        params: as pairs, so that two of the same function and column are found to be alike.
+    """
+
+    function: str
+    column: str
+    dtype: FeatureType
+    window: Window
+    condition: int | None = None
+    params: tuple[tuple[str, Any], ...] = ()
+
+
+class KeyTimes:
+    """(key, time) as one number that sorts alike.
+
+    Args:
+        codes: keys as numbers from 0.
+        times_us: times.
+    """
+
+    def __init__(self, codes: Int64Array, times_us: Int64Array) -> None:
+        self._first_us = int(times_us.min()) if len(times_us) else 0
+        self._last_us = int(times_us.max()) if len(times_us) else 0
+        code_bits = int(codes.max(initial=0)).bit_length()
+        self._shift = (self._last_us - self._first_us + 2).bit_length()
+        #: Distinct times, only where (key, time) does not fit into one 63-bit number.
+        self._times: Int64Array | None = None
+        if code_bits + self._shift > 62:
+            self._times = np.unique(times_us)
+            self._shift = (len(self._times) + 1).bit_length()
+
+    def pack(self, codes: Int64Array, times_us: Int64Array) -> Int64Array:
+        """(n,) the numbers; a time between two that there are counts as the earlier one."""
+        if self._times is not None:
+            offsets = np.searchsorted(self._times, times_us, side="right").astype(np.int64)
+        else:
+            offsets = np.clip(times_us, self._first_us - 1, self._last_us)
+            offsets -= self._first_us - 1
+        offsets += codes << self._shift
+        return offsets
+
+
+@dataclass(frozen=True)
+class SortedFacts:
+    """Facts in the order of (key, ORD).
+
+    Attributes:
+        codes: (facts,) the key of each as a number from 0.
+        event_us: (facts,) event times.
+        known_us: (facts,) when each became known; ``None`` where that is its event time.
+        columns: name to (facts,) values.
+        conditions: for each condition, (facts,) where it is true.
+        tied: (facts,) whether only the payload, which is another one, puts a fact behind the one before it.
+    """
+
+    codes: Int64Array
+    event_us: Int64Array
+    known_us: Int64Array | None
+    columns: Mapping[str, pa.Array]
+    conditions: Sequence[BoolArray] = ()
+    tied: BoolArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def slice(self, start: int, stop: int) -> SortedFacts:
+        """Facts that stand side by side."""
+        return SortedFacts(
+            codes=self.codes[start:stop],
+            event_us=self.event_us[start:stop],
+            known_us=None if self.known_us is None else self.known_us[start:stop],
+            columns={name: column.slice(start, stop - start) for name, column in self.columns.items()},
+            conditions=[condition[start:stop] for condition in self.conditions],
+            tied=None if self.tied is None else self.tied[start:stop],
+        )
+
+    @cached_property
+    def _times(self) -> KeyTimes:
+        return KeyTimes(self.codes, self.event_us)
+
+    @cached_property
+    def _packed(self) -> Int64Array:
+        return self._times.pack(self.codes, self.event_us)
+
+    def places_after(self, codes: Int64Array, moments_us: Int64Array) -> Int64Array:
+        """(n,) for each key and moment the place of the key's first fact after it."""
+        return np.searchsorted(self._packed, self._times.pack(codes, moments_us), side="right")
+
+    @cached_property
+    def _known_times(self) -> KeyTimes:
+        assert self.known_us is not None
+        return KeyTimes(self.codes, self.known_us)
+
+    @cached_property
+    def _all_known(self) -> Int64Array:
+        """(facts,) the latest known time among a key's facts so far, with its key, as one number; never falling."""
+        assert self.known_us is not None
+        return np.maximum.accumulate(self._known_times.pack(self.codes, self.known_us))
+
+    def places_unknown(self, codes: Int64Array, moments_us: Int64Array) -> Int64Array:
+        """(n,) for each key and moment the place of the key's first fact that was not known by then."""
+        return np.searchsorted(self._all_known, self._known_times.pack(codes, moments_us), side="right")
+
+
+def sorted_order(codes: Int64Array, event_us: Int64Array, known_us: Int64Array | None) -> NDArray[np.intp]:
+    """The order of facts by key, event time and known time; facts equal in all stay as they are."""
+    count = len(codes)
+    place_bits = max(1, count).bit_length()
+    if known_us is None and int(codes.max(initial=0)).bit_length() + place_bits <= 62:
+        # Files often hold facts in the order of time. Then it is enough to bring keys together, and sorting numbers
+        # is several times faster than finding the order that sorts them.
+        grouped = np.sort((codes << place_bits) | np.arange(count)) & ((1 << place_bits) - 1)
+        times, keys = event_us[grouped], codes[grouped]
+        if bool(((times[1:] >= times[:-1]) | (keys[1:] != keys[:-1])).all()):
+            return grouped
+    if known_us is None:
+        packed = KeyTimes(codes, event_us).pack(codes, event_us)
+        return np.argsort(packed, kind="stable")
+    return np.lexsort((known_us, KeyTimes(codes, event_us).pack(codes, event_us)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The values of some windows, per row.
+
+    Attributes:
+        columns: for each aggregate that was asked for, (rows,) its values.
+        filled: (rows,) whether any of the windows holds a fact.
+        known_later: (rows,) whether any of the windows holds a fact that was known only after the row's time.
+        tied: (rows,) whether the order of facts in a window was decided by their payload alone.
+    """
+
+    columns: Sequence[pa.Array]
+    filled: BoolArray
+    known_later: BoolArray
+    tied: BoolArray
+
+
+def evaluate_windows(
+    facts: SortedFacts, codes: Int64Array, times_us: Int64Array, asked: Sequence[Asked], *, only_known: bool
+) -> Found:
+    """The aggregates of rows, each a key and a time.
+
+    Args:
+        facts: the facts of all keys.
+        codes: (rows,) the key of each row.
+        times_us: (rows,) its time.
+        asked: what is wanted.
+        only_known: facts count only once they are known.
+    """
+    if facts.known_us is not None and bool((facts.known_us <= facts.event_us).all()):
+        # Known in time, all of them: the known times have done their part in the order.
+        facts = SortedFacts(facts.codes, facts.event_us, None, facts.columns, facts.conditions, facts.tied)
+    order = np.argsort(KeyTimes(codes, times_us).pack(codes, times_us), kind="stable")
+    codes, times_us = codes[order], times_us[order]
+
+    def part(rows: slice) -> list[Found]:
+        facts_of_rows = _facts_of(facts, codes[rows])
+        return _part(facts_of_rows, codes[rows], times_us[rows], asked, only_known=only_known)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [one for some in pool.map(part, _halves(codes)) for one in some]
+    return _joined(found, order)
+
+
+def _halves(codes: Int64Array) -> list[slice]:
+    """Rows in two pieces of different keys; in one, when they are few."""
+    count = len(codes)
+    cut = int(np.searchsorted(codes, codes[count // 2])) if count > _FEW else 0
+    return [slice(0, cut), slice(cut, count)] if cut else [slice(0, count)]
+
+
+def _facts_of(facts: SortedFacts, codes: Int64Array) -> SortedFacts:
+    """The facts between the first and the last of some keys, which rise."""
+    if not len(codes):
+        return facts.slice(0, 0)
+    start, stop = np.searchsorted(facts.codes, [codes[0], codes[-1] + 1])
+    return facts.slice(int(start), int(stop))
+
+
+def _part(
+    facts: SortedFacts, codes: Int64Array, times_us: Int64Array, asked: Sequence[Asked], *, only_known: bool
+) -> list[Found]:
+    """Some rows, in blocks of a bounded number of facts that have to be looked at."""
+    if facts.known_us is None or not only_known or not len(codes):
+        return [_block(facts, codes, times_us, asked, only_known=only_known)]
+    last = facts.places_after(codes, times_us)
+    work = np.cumsum(np.maximum(last - facts.places_unknown(codes, times_us), 0) * max(1, len(_windows(asked))))
+    cuts = np.flatnonzero(np.diff(work // _BLOCK_FACTS)) + 1
+    found = []
+    for some in np.split(np.arange(len(codes)), cuts):
+        mine = _facts_of(facts, codes[some])
+        found.append(_block(mine, codes[some], times_us[some], asked, only_known=True))
+    return found
+
+
+def _windows(asked: Sequence[Asked]) -> dict[Window, None]:
+    return dict.fromkeys(each.window for each in asked)
+
+
+def _block(
+    facts: SortedFacts, codes: Int64Array, times_us: Int64Array, asked: Sequence[Asked], *, only_known: bool
+) -> Found:
+    """All aggregates of some rows."""
+    import pyarrow as pa
+
+    ranges = {window: _ranges(facts, codes, times_us, window, only_known=only_known) for window in _windows(asked)}
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for number, each in enumerate(asked):
+        alike.setdefault((each.function, each.column, each.dtype, each.condition, each.params), []).append(number)
+    columns: list[Any] = [None] * len(asked)
+    count = len(codes)
+    for (function, column, dtype, condition, params), numbers in alike.items():
+        aggregate = make_aggregate(function, dtype, dict(params))
+        everything = column == ALL_FACTS
+        values = pa.array(np.ones(len(facts), np.bool_)) if everything else facts.columns[column]
+        chosen = None if condition is None else facts.conditions[condition]
+        together = _concatenated([ranges[asked[number].window] for number in numbers])
+        found = evaluate(aggregate, values, together, chosen)
+        for position, number in enumerate(numbers):
+            columns[number] = found.slice(position * count, count)
+    filled, later, tied = (np.zeros(count, np.bool_) for _ in range(3))
+    for held in ranges.values():
+        filled |= held.sizes > 0
+        if facts.known_us is not None and not only_known:
+            later |= (held.sizes > 0) & (~held.smallest(~facts.known_us) > times_us)
+        if facts.tied is not None:
+            tied |= held.sums(facts.tied.astype(np.int64)) > 0
+    return Found(columns, filled, later, tied)
+
+
+def _ranges(facts: SortedFacts, codes: Int64Array, times_us: Int64Array, window: Window, *, only_known: bool) -> Ranges:
+    after, until = window.bounds_of(times_us)
+    last = facts.places_after(codes, until)
+    first = np.searchsorted(facts.codes, codes) if after is None else facts.places_after(codes, after)
+    if facts.known_us is None or not only_known:
+        return Ranges(first, last)
+    return known_ranges(first, last, facts.places_unknown(codes, times_us), facts.known_us, times_us)
+
+
+def _concatenated(ranges: Sequence[Ranges]) -> Ranges:
+    """The windows of several, one after the other."""
+    if len(ranges) == 1:
+        return ranges[0]
+    first, last = (np.concatenate([getattr(each, end) for each in ranges]) for end in ("first", "last"))
+    if all(each.hole_windows is None for each in ranges):
+        return Ranges(first, last)
+    windows, places, start = [], [], 0
+    for each in ranges:
+        if each.hole_windows is not None:
+            assert each.hole_places is not None
+            windows.append(each.hole_windows + start)
+            places.append(each.hole_places)
+        start += len(each)
+    return Ranges(first, last, np.concatenate(windows), np.concatenate(places))
+
+
+def _joined(found: Sequence[Found], order: NDArray[np.intp]) -> Found:
+    """The pieces one after the other, and every row back in its place."""
+    import pyarrow as pa
+
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    columns = []
+    for parts in zip(*(one.columns for one in found), strict=True):
+        whole = pa.concat_arrays(parts) if len(parts) > 1 else parts[0]
+        columns.append(whole.take(arrow_column(back)))
+    masks = [np.concatenate([getattr(one, name) for one in found])[back] for name in ("filled", "known_later", "tied")]
+    return Found(columns, *masks)
+
+
+def result_type(function: str, dtype: FeatureType, params: Mapping[str, Any]) -> FeatureType:
+    """The type of the values of a function.
+
+    Raises:
+        UnsupportedError: it cannot be computed from values of that type.
+    """
+    return make_aggregate(function, dtype, params).result
+
+
+def empty_values(asked: Sequence[Asked], count: int) -> list[pa.Array]:
+    """(count,) nulls for each aggregate: what rows without a key have (PIT-8)."""
+    import pyarrow as pa
+
+    return [pa.nulls(count, arrow_type(result_type(each.function, each.dtype, dict(each.params)))) for each in asked]
