@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,6 +101,46 @@ def map_of_struct(column: pa.Array) -> pa.Array:
     keys = pa.array(names, pa.string()).take(arrow_column(np.tile(np.arange(len(names)), rows)))
     starts = np.concatenate([[0], np.cumsum(valid)]).astype(np.int32) * np.int32(len(names))
     return pa.MapArray.from_arrays(nullable_column(starts, np.append(valid, True)), keys, items)
+
+
+def key_codes(table: pa.Table, key_columns: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_], pa.Table]:
+    """Keys as numbers.
+
+    Args:
+        table: n rows.
+        key_columns: which of its columns make up a key; none for one key that all rows have.
+
+    Returns:
+        (n,) key numbers from 0; (n,) whether no part of the key is null, without which the number means nothing; and
+        the distinct keys as ``k0``, ``k1``, ... and ``code``.
+    """
+    import pyarrow as pa
+
+    n = table.num_rows
+    codes, valid = np.zeros(n, np.int64), np.ones(n, np.bool_)
+    if not key_columns:
+        return codes, valid, pa.table({"code": pa.array([0], pa.int64())})
+    encoded = [single_chunk(table[column]).dictionary_encode() for column in key_columns]
+    for column in encoded:
+        indices = numpy_values(column.indices, np.int32)
+        valid &= valid_mask(column.indices)
+        codes *= max(1, len(column.dictionary))
+        codes += indices
+    if len(encoded) == 1:
+        distinct = np.arange(len(encoded[0].dictionary), dtype=np.int64)
+    else:
+        codes[~valid] = 0
+        distinct, inverse = np.unique(codes[valid], return_inverse=True)
+        codes[valid] = inverse
+    columns: dict[str, pa.Array] = {}
+    left = distinct
+    for number in reversed(range(len(encoded))):
+        dictionary = encoded[number].dictionary
+        size = max(1, len(dictionary))
+        columns[f"k{number}"] = dictionary.take(arrow_column(left % size))
+        left = left // size
+    columns["code"] = arrow_column(np.arange(len(distinct), dtype=np.int64))
+    return codes, valid, pa.table(columns)
 
 
 def pandas_type(arrow: pa.DataType) -> Any:

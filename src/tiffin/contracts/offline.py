@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tiffin.definitions import DataSource
     from tiffin.planning.materialization import LoadPlan
-    from tiffin.planning.retrieval import RangePlan, RetrievalPlan
+    from tiffin.planning.retrieval import RangePlan, RetrievalPlan, ScanPlan
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,21 @@ class OfflineEngine(ABC):
         Args:
             plan: the retrieval.
             spine: ``__t`` (int64 microseconds, no nulls) and the key columns, cast to their types.
+        """
+
+    @abstractmethod
+    def scan(self, plan: ScanPlan, wanted: pa.Table) -> Iterator[pa.RecordBatch]:
+        """Stream facts as they are, for aggregates over windows; every fact once, in any order.
+
+        Args:
+            plan: what is read.
+            wanted: the distinct keys whose facts are wanted, ``k0``, ``k1``, ... in their types, and their numbers in
+                ``code`` (int64). Without keys it has one row, and all facts are that key's.
+
+        Yields:
+            Batches of bounded size with ``__code``, ``__event_us`` and, where the source has known times,
+            ``__known_us`` (int64, no nulls); the columns of the payload in their types; and for each condition whether
+            it is true, ``__if0``, ``__if1``, ...
         """
 
     @abstractmethod

@@ -19,6 +19,7 @@ from tiffin.operations.entity_rows import EntityRows, to_table
 from tiffin.operations.functions import find_function
 from tiffin.operations.labels import join_labels
 from tiffin.operations.versions import load_versions
+from tiffin.operations.windows import join_windows
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
 from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
 from tiffin.time import DAY_US, from_us, to_us
@@ -393,10 +394,15 @@ def _join(
 
     views: list[list[Any]] = []
     reports = []
-    newest = engine.join(replace(plan, views=tuple(view for view in plan.views if view.conflict is None)), spine)
+    plain = tuple(view for view in plan.views if view.conflict is None and not view.aggregates)
+    newest = engine.join(replace(plan, views=plain), spine)
     for view in plan.views:
-        only_known = plan.only_known
-        joined = next(newest) if view.conflict is None else join_labels(engine, view, spine, only_known=only_known)
+        if view.aggregates:
+            joined = join_windows(engine, view, spine, only_known=plan.only_known)
+        elif view.conflict is not None:
+            joined = join_labels(engine, view, spine, only_known=plan.only_known)
+        else:
+            joined = next(newest)
         reports.append(joined.report)
         if joined.features.num_rows != spine.num_rows:
             raise StoreError(

@@ -91,9 +91,9 @@ def parse_filter(item: Aggregation, types: Mapping[str, FeatureType]) -> Conditi
 
 def filter_columns(item: Aggregation, types: Mapping[str, FeatureType]) -> tuple[str, ...]:
     """The columns that the filter of an aggregation reads."""
-    from tiffin.windows.conditions import columns_of
+    from tiffin.windows.conditions import values_of
 
-    return () if item.filter is None else columns_of(parse_filter(item, types))
+    return () if item.filter is None else tuple(value.name for value in values_of(parse_filter(item, types)))
 
 
 def with_aggregates(view: FeatureView, inputs: Sequence[Field], keys: Sequence[str]) -> tuple[Field, ...]:

@@ -67,6 +67,12 @@ def compile_retrieval(
                 subject=f"feature view {view.name}",
                 hint="run the retrieval",
             )
+        if view.aggregates:
+            raise UnsupportedError(
+                f"the aggregations of {view.name} are not put into SQL yet",
+                subject=f"feature view {view.name}",
+                hint="run the retrieval",
+            )
         query = query.with_(f"facts_{index}", as_=_seen_facts(view, source, only_known=plan.only_known))
         query = query.with_(f"view_{index}", as_=_view_rows(index, view))
         query = query.join(f"view_{index}", on=f"spine.__row = view_{index}.__row", join_type="left", dialect=_DIALECT)

@@ -12,6 +12,7 @@ as SQL; here it is evaluated over Arrow columns. Both follow these rules, which 
 
 from __future__ import annotations
 
+import operator as operator_module
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +26,7 @@ from tiffin.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_EXACTLY: Mapping[str, Any] = {"+": operator_module.add, "-": operator_module.sub, "*": operator_module.mul}
 #: What a value is: int64, float64, text, a truth value, or a time as int64 microseconds.
 Kind = Literal["int", "float", "text", "bool", "time"]
 BoolArray = NDArray[np.bool_]
@@ -117,14 +119,14 @@ class Junction:
 Condition = Comparison | Among | IsNull | Truth | Not | Junction
 
 
-def columns_of(node: Condition | Value) -> tuple[str, ...]:
+def values_of(node: Condition | Value) -> tuple[ColumnValue, ...]:
     """The columns that a condition reads, each once, in order of first use."""
     if isinstance(node, ColumnValue):
-        return (node.name,)
+        return (node,)
     if isinstance(node, Constant):
         return ()
     parts = (node.left, node.right) if isinstance(node, Arithmetic | Comparison | Junction) else (node.item,)
-    return tuple(dict.fromkeys(name for part in parts for name in columns_of(part)))
+    return tuple(dict.fromkeys(value for part in parts for value in values_of(part)))
 
 
 def is_true(condition: Condition, columns: Mapping[str, pa.Array], count: int) -> BoolArray:
@@ -228,7 +230,7 @@ def _whole(operator: str, left: NDArray[Any], right: NDArray[Any], valid: BoolAr
         near = operation(left.astype(np.float64), right.astype(np.float64))
     risky = np.flatnonzero(valid & (np.abs(near) > 2.0**62))
     for row in risky.tolist():
-        exact = operation(int(left[row]), int(right[row]))
+        exact = _EXACTLY[operator](int(left[row]), int(right[row]))
         if not -(2**63) <= exact < 2**63:
             raise InputError(
                 f"in a filter, {left[row]} {operator} {right[row]} does not fit into 64 bits",

@@ -21,13 +21,22 @@ from tiffin.backends.duckdb.relation import (
     open_relation,
     quote,
 )
+from tiffin.backends.duckdb.scan import scan_facts
 from tiffin.backends.duckdb.spine import KeyedSpine
 from tiffin.contracts.offline import JoinedView, OfflineCapabilities, OfflineEngine
 from tiffin.contracts.options import options_from
 from tiffin.definitions import DataSource, FileSource
 from tiffin.errors import ConfigError, InputError, SourceError
 from tiffin.planning.materialization import LoadPlan
-from tiffin.planning.retrieval import TIME_COLUMN, FactColumns, KeyColumn, RangePlan, RetrievalPlan, ViewJoin
+from tiffin.planning.retrieval import (
+    TIME_COLUMN,
+    FactColumns,
+    KeyColumn,
+    RangePlan,
+    RetrievalPlan,
+    ScanPlan,
+    ViewJoin,
+)
 from tiffin.sql.asof import SqlFacts, compile_retrieval
 from tiffin.types import Json, String, TimeUuid, Uuid
 
@@ -117,6 +126,13 @@ class DuckDBEngine(OfflineEngine):
             self._check_unchanged(facts.relation, before)
             yield joined
 
+    def scan(self, plan: ScanPlan, wanted: pa.Table) -> Iterator[pa.RecordBatch]:
+        """The facts of some keys, in batches."""
+        before = self.fingerprint(plan.facts.source)
+        facts = self._facts(plan.facts, plan.keys)
+        yield from scan_facts(facts, plan, wanted)
+        self._check_unchanged(facts.relation, before)
+
     def spine(self, plan: RangePlan, wanted: pa.Table | None = None) -> pa.Table:
         """The distinct keys and event times of the facts between two moments."""
         facts = self._facts(plan.view.facts, plan.view.keys)
@@ -147,6 +163,14 @@ class DuckDBEngine(OfflineEngine):
         for view in plan.views:
             files = local_files(view.facts.source, self._base_path)
             size = sum(int(print_.split(":")[0]) for print_ in fingerprints(files).values())
+            if view.aggregates:
+                lines += [
+                    f"{view.name}: {len(files)} file(s), {size / 1e6:.1f} MB of {view.facts.source.name}; the facts of "
+                    f"the wanted keys are sorted by ({', '.join(k.entity_column for k in view.keys) or 'nothing'}, "
+                    f"{view.facts.event_column}), each window is a range of them",
+                    *(f"    {each.name}: {each.words}" for each in view.aggregates),
+                ]
+                continue
             mode = "known by the entity time" if plan.only_known and view.facts.known_column else "any known time"
             lines.append(
                 f"{view.name}: {len(files)} file(s), {size / 1e6:.1f} MB of {view.facts.source.name}; "
@@ -161,7 +185,7 @@ class DuckDBEngine(OfflineEngine):
             inputs = ", ".join(item.names[-1] for item in computed.inputs)
             place = f"{code.module}:{code.name}" if code is not None else ""
             lines.append(f"{computed.name}: computed in Python by {place} from {inputs}, at the time of each row")
-        if any(view.conflict is not None for view in plan.views):
+        if any(view.conflict is not None or view.aggregates for view in plan.views):
             return "\n".join(lines)
         return "\n".join([*lines, "", self.to_sql(plan.stored if plan.computed else plan, time_column)])
 
@@ -175,7 +199,7 @@ class DuckDBEngine(OfflineEngine):
             event_us=facts.event.us,
             known_us=facts.known_us,
             keys=[facts.key(key) for key in view.keys],
-            features={column.name: facts.feature(column) for column in view.features},
+            features={} if view.aggregates else {column.name: facts.feature(column) for column in view.features},
         )
 
     def _facts(self, columns: FactColumns, keys: Sequence[KeyColumn]) -> Facts:

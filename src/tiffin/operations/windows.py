@@ -1,0 +1,239 @@
+"""Aggregates over windows for entity rows: exact at the time of each row.
+
+Every engine can do it: the facts of the wanted keys are streamed from it, brought into order and evaluated here. When
+they are more than fit, the keys are halved and each half is read by itself, so that memory depends on neither the
+number of keys nor that of the rows; the facts of one key have to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiffin.columns import arrow_column, key_codes, numpy_values, single_chunk, valid_mask
+from tiffin.contracts.offline import JoinedView, OfflineEngine, ViewReport
+from tiffin.online.rows import payload_bytes
+from tiffin.planning.casting import cast_exactly
+from tiffin.planning.retrieval import TIME_COLUMN, FeatureColumn, ScanPlan, ViewJoin
+from tiffin.time import MAX_US, MIN_US
+from tiffin.types import arrow_type
+from tiffin.windows.evaluate import Asked, Found, SortedFacts, empty_values, evaluate_windows, sorted_order
+from tiffin.windows.functions import FUNCTIONS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Int64Array = NDArray[np.int64]
+
+#: Facts held at once: with a few columns, some hundred MB in all the forms that they take on the way.
+_MOST_FACTS = 16_000_000
+
+
+def join_windows(
+    engine: OfflineEngine, view: ViewJoin, spine: pa.Table, *, only_known: bool, most_facts: int = _MOST_FACTS
+) -> JoinedView:
+    """The aggregates of a view for entity rows.
+
+    Args:
+        engine: reads the facts.
+        view: the view, with its ``aggregates``.
+        spine: the entity rows, as ``OfflineEngine.join`` takes them.
+        only_known: whether a fact counts only from the moment at which it was known.
+        most_facts: how many facts are held at once, unless one key has more.
+
+    Raises:
+        InputError: a sum of whole numbers does not fit into 64 bits.
+        TypeMismatchError: a value cannot be kept in the type that its feature is declared with.
+    """
+    import pyarrow as pa
+
+    codes, valid, keys = key_codes(spine, [key.entity_column for key in view.keys])
+    rows = np.flatnonzero(valid)
+    asked = _asked(view)
+    join = _Join(engine, view, asked, only_known, most_facts)
+    times_us = numpy_values(spine[TIME_COLUMN])
+    found = list(join.parts(keys, codes[rows], times_us[rows])) if len(rows) else []
+    order = [rows[part] for part, _ in found]
+    without_key = np.flatnonzero(~valid)
+    back = np.empty(spine.num_rows, np.int64)
+    back[np.concatenate([*order, without_key])] = np.arange(spine.num_rows)
+    nulls = empty_values(asked, len(without_key))
+    columns = {}
+    for number, feature in enumerate(view.features):
+        whole = pa.concat_arrays([*(part.columns[number] for _, part in found), nulls[number]])
+        columns[feature.name] = _typed(whole.take(arrow_column(back)), feature)
+    filled, later, tied = (
+        sum(int(getattr(part, name).sum()) for _, part in found) for name in ("filled", "known_later", "tied")
+    )
+    report = ViewReport(
+        view=view.name,
+        rows=spine.num_rows,
+        matched=filled,
+        expired=0,
+        missing=spine.num_rows - filled,
+        ties=tied,
+        known_later=later,
+    )
+    return JoinedView(pa.table(columns), report)
+
+
+def _asked(view: ViewJoin) -> list[Asked]:
+    conditions = {condition: number for number, condition in enumerate(view.conditions)}
+    return [
+        Asked(
+            function=each.function,
+            column=each.column,
+            dtype=each.column_type,
+            window=each.window,
+            condition=None if each.condition is None else conditions[each.condition],
+            params=each.params,
+        )
+        for each in view.aggregates
+    ]
+
+
+def _typed(column: pa.Array, feature: FeatureColumn) -> pa.Array:
+    return cast_exactly(column, feature.dtype, feature.name)
+
+
+@dataclass(frozen=True)
+class _Join:
+    engine: OfflineEngine
+    view: ViewJoin
+    asked: Sequence[Asked]
+    only_known: bool
+    most_facts: int
+
+    def parts(self, keys: pa.Table, codes: Int64Array, times_us: Int64Array) -> Iterator[tuple[Int64Array, Found]]:
+        """The values of rows, in pieces: (m,) the places of some rows, and their values.
+
+        Args:
+            keys: the keys, with their numbers as ``code``.
+            codes: (rows,) the key of each row, each among ``keys``.
+            times_us: (rows,) its time.
+        """
+        waiting = [keys]
+        while waiting:
+            part = waiting.pop()
+            facts = self._facts(part, times_us)
+            if facts is None:
+                half = part.num_rows // 2
+                waiting += [part.slice(half), part.slice(0, half)]
+                continue
+            first, last = part["code"][0].as_py(), part["code"][-1].as_py()
+            whole = part.num_rows == keys.num_rows
+            rows = np.arange(len(codes)) if whole else np.flatnonzero((codes >= first) & (codes <= last))
+            found = evaluate_windows(facts, codes[rows], times_us[rows], self.asked, only_known=self.only_known)
+            yield rows, found
+
+    def _facts(self, keys: pa.Table, times_us: Int64Array) -> SortedFacts | None:
+        """The facts of some keys in order; ``None`` when they are too many and the keys can be halved."""
+        batches = []
+        count = 0
+        for batch in self.engine.scan(self._plan(times_us), keys):
+            batches.append(batch)
+            count += batch.num_rows
+            if count > self.most_facts and keys.num_rows > 1:
+                return None
+        return self._sorted(batches)
+
+    def _plan(self, times_us: Int64Array) -> ScanPlan:
+        first, last = int(times_us.min()), int(times_us.max())
+        windows = {each.window for each in self.asked}
+        starts = [None if window.length_us is None else window.bounds(first)[0] for window in windows]
+        known = [start for start in starts if start is not None]
+        return ScanPlan(
+            facts=self.view.facts,
+            keys=self.view.keys,
+            conditions=self.view.conditions,
+            first_us=max(MIN_US, min(known)) if len(known) == len(starts) else None,
+            last_us=min(MAX_US, max(window.bounds(last)[1] for window in windows)),
+            known_until_us=last if self.only_known else None,
+        )
+
+    def _sorted(self, batches: Sequence[pa.RecordBatch]) -> SortedFacts:
+        import pyarrow as pa
+
+        has_known = bool(self.view.facts.known_column)
+        if not batches:
+            nothing = np.empty(0, np.int64)
+            none = [np.empty(0, np.bool_)] * len(self.view.conditions)
+            return SortedFacts(nothing, nothing, nothing if has_known else None, _no_columns(self.view), none)
+        table = pa.Table.from_batches(batches)
+        codes, event = (numpy_values(table[name]) for name in ("__code", "__event_us"))
+        known = numpy_values(table["__known_us"]) if has_known else None
+        order = sorted_order(codes, event, known)
+        tied = None
+        if any(FUNCTIONS[each.function].needs_order for each in self.asked):
+            order, tied = self._decide_ties(table, codes, event, known, order)
+        places = arrow_column(order.astype(np.int64, copy=False))
+        return SortedFacts(
+            codes=codes[order],
+            event_us=event[order],
+            known_us=None if known is None else known[order],
+            columns={name: _taken(table[name], order, places) for name in self._columns},
+            conditions=[_mask(table[f"__if{number}"])[order] for number in range(len(self.view.conditions))],
+            tied=tied,
+        )
+
+    @property
+    def _columns(self) -> set[str]:
+        return {each.column for each in self.asked} & {column.name for column in self.view.facts.payload}
+
+    def _decide_ties(
+        self, table: pa.Table, codes: Int64Array, event: Int64Array, known: Int64Array | None, order: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
+        """Facts of one key and equal times by their encoded payload (ORD), and where that alone put them in order."""
+        same = np.ones(max(0, len(order) - 1), np.bool_)
+        for stamps in (codes, event, *(() if known is None else (known,))):
+            stamped = stamps[order]
+            same &= stamped[1:] == stamped[:-1]
+        if not same.any():
+            return order, None
+        in_tie = np.concatenate([[False], same]) | np.concatenate([same, [False]])
+        places = np.flatnonzero(in_tie)
+        payload = self.view.facts.payload
+        rows = table.select([column.name for column in payload]).take(arrow_column(order[places].astype(np.int64)))
+        encoded = payload_bytes(tuple((column.name, repr(column.dtype)) for column in payload), rows)
+        # Ties are numbered; within each, the greater payload comes later.
+        numbers = np.cumsum(~np.concatenate([[False], same])[places])
+        content = np.empty(len(encoded), object)
+        content[:] = encoded
+        ranks = np.unique(content, return_inverse=True)[1]
+        by_payload = np.lexsort((ranks, numbers))
+        order = order.copy()
+        order[places] = order[places][by_payload]
+        ranked, numbered = ranks[by_payload], numbers[by_payload]
+        tied = np.zeros(len(order), np.bool_)
+        differs = (ranked[1:] != ranked[:-1]) & (numbered[1:] == numbered[:-1])
+        tied[places[1:][differs]] = True
+        return order, tied if differs.any() else None
+
+
+def _taken(column: Any, order: NDArray[np.intp], places: pa.Array) -> pa.Array:
+    """A column in another order; numbers without nulls by numpy, which is faster."""
+    import pyarrow as pa
+
+    type_ = column.type
+    fixed = pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_timestamp(type_)
+    if fixed and not column.null_count:
+        kind = "f" if pa.types.is_floating(type_) else "i"
+        return arrow_column(numpy_values(column, np.dtype(f"{kind}{type_.bit_width // 8}"))[order], type_)
+    return single_chunk(column).take(places)
+
+
+def _mask(column: Any) -> NDArray[np.bool_]:
+    import pyarrow as pa
+
+    values: NDArray[np.bool_] = numpy_values(single_chunk(column).cast(pa.uint8()), np.uint8).astype(np.bool_)
+    return values & valid_mask(column)
+
+
+def _no_columns(view: ViewJoin) -> dict[str, Any]:
+    import pyarrow as pa
+
+    return {column.name: pa.array([], arrow_type(column.dtype)) for column in view.facts.payload}
