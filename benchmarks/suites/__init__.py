@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.case import Suite
-from benchmarks.suites import applying, functions, joins, large_join, materializing, reads, starting, stores
+from benchmarks.suites import applying, functions, joins, large_join, materializing, reads, starting, stores, windows
 
 #: Name to the function that makes the suite; `quick` is the small version, a check of the harness more than a
 #: measurement.
@@ -13,6 +13,7 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "start": starting.suite,
     "join": joins.suite,
     "large-join": large_join.suite,
+    "windows": windows.suite,
     "online": reads.suite,
     "materialize": materializing.suite,
     "stores": stores.read_suite,

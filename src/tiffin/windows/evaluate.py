@@ -7,7 +7,7 @@ known yet at its moment; these are found one by one, but only from the first suc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,7 @@ from tiffin.columns import arrow_column
 from tiffin.definitions.aggregation import ALL_FACTS
 from tiffin.types import FeatureType, arrow_type
 from tiffin.windows.aggregate import evaluate
+from tiffin.windows.exact import CACHED
 from tiffin.windows.functions import make_aggregate
 from tiffin.windows.ranges import Ranges, known_ranges
 from tiffin.windows.window import Window
@@ -78,13 +79,16 @@ class KeyTimes:
 
     def pack(self, codes: Int64Array, times_us: Int64Array) -> Int64Array:
         """(n,) the numbers; a time between two that there are counts as the earlier one."""
-        if self._times is not None:
-            offsets = np.searchsorted(self._times, times_us, side="right").astype(np.int64)
-        else:
-            offsets = np.clip(times_us, self._first_us - 1, self._last_us)
-            offsets -= self._first_us - 1
-        offsets += codes << self._shift
-        return offsets
+        packed = np.empty(len(codes), np.int64)
+        for start in range(0, len(codes), CACHED):
+            part = slice(start, start + CACHED)
+            if self._times is not None:
+                packed[part] = np.searchsorted(self._times, times_us[part], side="right")
+            else:
+                np.clip(times_us[part], self._first_us - 1, self._last_us, out=packed[part])
+                packed[part] -= self._first_us - 1
+            packed[part] += codes[part] << self._shift
+        return packed
 
 
 @dataclass(frozen=True)
@@ -150,20 +154,65 @@ class SortedFacts:
 
 
 def sorted_order(codes: Int64Array, event_us: Int64Array, known_us: Int64Array | None) -> NDArray[np.intp]:
-    """The order of facts by key, event time and known time; facts equal in all stay as they are."""
+    """The order of facts by key, event time and known time; facts equal in all stay as they are.
+
+    Sorting numbers is several times faster than finding the order that sorts them. So the key, the upper bits of the
+    event time and the place of a fact are sorted as one number, and what the lower bits change is put right afterwards.
+    """
     count = len(codes)
-    place_bits = max(1, count).bit_length()
-    if known_us is None and int(codes.max(initial=0)).bit_length() + place_bits <= 62:
-        # Files often hold facts in the order of time. Then it is enough to bring keys together, and sorting numbers
-        # is several times faster than finding the order that sorts them.
-        grouped = np.sort((codes << place_bits) | np.arange(count)) & ((1 << place_bits) - 1)
-        times, keys = event_us[grouped], codes[grouped]
-        if bool(((times[1:] >= times[:-1]) | (keys[1:] != keys[:-1])).all()):
-            return grouped
-    if known_us is None:
-        packed = KeyTimes(codes, event_us).pack(codes, event_us)
-        return np.argsort(packed, kind="stable")
-    return np.lexsort((known_us, KeyTimes(codes, event_us).pack(codes, event_us)))
+    place_bits = count.bit_length()
+    code_bits = int(codes.max(initial=0)).bit_length()
+    if not count or place_bits + code_bits > 62:
+        stamps = (event_us,) if known_us is None else (known_us, event_us)
+        return np.lexsort((*stamps, codes))
+    since = event_us - event_us.min()
+    time_bits = int(since.max()).bit_length()
+    left_out = max(0, time_bits - (63 - place_bits - code_bits))
+    packed = codes << (time_bits - left_out + place_bits)
+    packed |= (since >> left_out) << place_bits
+    packed |= np.arange(count)
+    packed.sort()
+    order = packed & ((1 << place_bits) - 1)
+    packed >>= place_bits
+    alike = np.flatnonzero(packed[1:] == packed[:-1])
+    if not len(alike) or (not left_out and known_us is None):
+        return order
+    return _put_right(order, packed, alike, event_us, known_us)
+
+
+def _put_right(
+    order: NDArray[np.intp],
+    groups: Int64Array,
+    alike: NDArray[np.intp],
+    event_us: Int64Array,
+    known_us: Int64Array | None,
+) -> NDArray[np.intp]:
+    """Sort the facts within groups by their times.
+
+    Args:
+        order: (facts,) sorted by group.
+        groups: (facts,) the group of each.
+        alike: the places whose next fact is of the same group.
+        event_us: event times, in the order of the facts as they came.
+        known_us: known times.
+    """
+    one, next_one = order[alike], order[alike + 1]
+    wrong = event_us[one] > event_us[next_one]
+    if known_us is not None:
+        wrong |= (event_us[one] == event_us[next_one]) & (known_us[one] > known_us[next_one])
+    if not wrong.any():
+        return order
+    groups_wrong = groups[alike[wrong]]
+    in_group = np.zeros(len(order), np.bool_)
+    in_group[alike] = in_group[alike + 1] = True
+    places = np.flatnonzero(in_group)
+    nearest = np.searchsorted(groups_wrong, groups[places])
+    nearest[nearest == len(groups_wrong)] = 0
+    places = places[groups_wrong[nearest] == groups[places]]
+    facts = order[places]
+    stamps = (event_us[facts],) if known_us is None else (known_us[facts], event_us[facts])
+    order[places] = facts[np.lexsort((*stamps, groups[places]))]
+    return order
 
 
 @dataclass(frozen=True)
@@ -198,7 +247,7 @@ def evaluate_windows(
     if facts.known_us is not None and bool((facts.known_us <= facts.event_us).all()):
         # Known in time, all of them: the known times have done their part in the order.
         facts = SortedFacts(facts.codes, facts.event_us, None, facts.columns, facts.conditions, facts.tied)
-    order = np.argsort(KeyTimes(codes, times_us).pack(codes, times_us), kind="stable")
+    order = sorted_order(codes, times_us, None)
     codes, times_us = codes[order], times_us[order]
 
     def part(rows: slice) -> list[Found]:
@@ -251,7 +300,7 @@ def _block(
     """All aggregates of some rows."""
     import pyarrow as pa
 
-    ranges = {window: _ranges(facts, codes, times_us, window, only_known=only_known) for window in _windows(asked)}
+    ranges = _ranges(facts, codes, times_us, _windows(asked), only_known=only_known)
     alike: dict[tuple[Any, ...], list[int]] = {}
     for number, each in enumerate(asked):
         alike.setdefault((each.function, each.column, each.dtype, each.condition, each.params), []).append(number)
@@ -276,13 +325,25 @@ def _block(
     return Found(columns, filled, later, tied)
 
 
-def _ranges(facts: SortedFacts, codes: Int64Array, times_us: Int64Array, window: Window, *, only_known: bool) -> Ranges:
-    after, until = window.bounds_of(times_us)
-    last = facts.places_after(codes, until)
-    first = np.searchsorted(facts.codes, codes) if after is None else facts.places_after(codes, after)
-    if facts.known_us is None or not only_known:
-        return Ranges(first, last)
-    return known_ranges(first, last, facts.places_unknown(codes, times_us), facts.known_us, times_us)
+def _ranges(
+    facts: SortedFacts, codes: Int64Array, times_us: Int64Array, windows: Iterable[Window], *, only_known: bool
+) -> dict[Window, Ranges]:
+    """The facts of each window of each row."""
+    lasts: dict[int, Int64Array] = {}
+    certain = None
+    found = {}
+    for window in windows:
+        after, until = window.bounds_of(times_us)
+        if window.offset_us not in lasts:
+            lasts[window.offset_us] = facts.places_after(codes, until)
+        last = lasts[window.offset_us]
+        first = np.searchsorted(facts.codes, codes) if after is None else facts.places_after(codes, after)
+        if facts.known_us is None or not only_known:
+            found[window] = Ranges(first, last)
+            continue
+        certain = facts.places_unknown(codes, times_us) if certain is None else certain
+        found[window] = known_ranges(first, last, certain, facts.known_us, times_us)
+    return found
 
 
 def _concatenated(ranges: Sequence[Ranges]) -> Ranges:
