@@ -8,20 +8,22 @@ number of keys nor that of the rows; the facts of one key have to fit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.columns import arrow_column, key_codes, numpy_values, single_chunk, valid_mask
+from tiffin.columns import arrow_column, key_codes, nullable_column, numpy_values, single_chunk, valid_mask
 from tiffin.contracts.offline import JoinedView, OfflineEngine, ViewReport
 from tiffin.online.rows import payload_bytes
 from tiffin.planning.casting import cast_exactly
-from tiffin.planning.retrieval import TIME_COLUMN, FeatureColumn, ScanPlan, ViewJoin
+from tiffin.planning.retrieval import TIME_COLUMN, ScanPlan, ViewJoin
 from tiffin.time import MAX_US, MIN_US
 from tiffin.types import arrow_type
-from tiffin.windows.evaluate import Asked, Found, SortedFacts, empty_values, evaluate_windows, sorted_order
+from tiffin.windows.evaluate import Asked, FactIndex, Found, SortedFacts, empty_values, evaluate_sorted, sorted_order
 from tiffin.windows.functions import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -31,10 +33,17 @@ Int64Array = NDArray[np.int64]
 
 #: Facts held at once: with a few columns, some hundred MB in all the forms that they take on the way.
 _MOST_FACTS = 16_000_000
+_FEW_FACTS = 100_000
 
 
 def join_windows(
-    engine: OfflineEngine, view: ViewJoin, spine: pa.Table, *, only_known: bool, most_facts: int = _MOST_FACTS
+    engine: OfflineEngine,
+    view: ViewJoin,
+    spine: pa.Table,
+    *,
+    only_known: bool,
+    most_facts: int = _MOST_FACTS,
+    few_facts: int = _FEW_FACTS,
 ) -> JoinedView:
     """The aggregates of a view for entity rows.
 
@@ -44,6 +53,7 @@ def join_windows(
         spine: the entity rows, as ``OfflineEngine.join`` takes them.
         only_known: whether a fact counts only from the moment at which it was known.
         most_facts: how many facts are held at once, unless one key has more.
+        few_facts: so many are not worth a second thread.
 
     Raises:
         InputError: a sum of whole numbers does not fit into 64 bits.
@@ -54,7 +64,7 @@ def join_windows(
     codes, valid, keys = key_codes(spine, [key.entity_column for key in view.keys])
     rows = np.flatnonzero(valid)
     asked = _asked(view)
-    join = _Join(engine, view, asked, only_known, most_facts)
+    join = _Join(engine, view, asked, only_known, most_facts, few_facts)
     times_us = numpy_values(spine[TIME_COLUMN])
     found = list(join.parts(keys, codes[rows], times_us[rows])) if len(rows) else []
     order = [rows[part] for part, _ in found]
@@ -65,7 +75,7 @@ def join_windows(
     columns = {}
     for number, feature in enumerate(view.features):
         whole = pa.concat_arrays([*(part.columns[number] for _, part in found), nulls[number]])
-        columns[feature.name] = _typed(whole.take(arrow_column(back)), feature)
+        columns[feature.name] = cast_exactly(_taken(whole, back), feature.dtype, feature.name)
     filled, later, tied = (
         sum(int(getattr(part, name).sum()) for _, part in found) for name in ("filled", "known_later", "tied")
     )
@@ -96,10 +106,6 @@ def _asked(view: ViewJoin) -> list[Asked]:
     ]
 
 
-def _typed(column: pa.Array, feature: FeatureColumn) -> pa.Array:
-    return cast_exactly(column, feature.dtype, feature.name)
-
-
 @dataclass(frozen=True)
 class _Join:
     engine: OfflineEngine
@@ -107,6 +113,7 @@ class _Join:
     asked: Sequence[Asked]
     only_known: bool
     most_facts: int
+    few_facts: int
 
     def parts(self, keys: pa.Table, codes: Int64Array, times_us: Int64Array) -> Iterator[tuple[Int64Array, Found]]:
         """The values of rows, in pieces: (m,) the places of some rows, and their values.
@@ -119,19 +126,30 @@ class _Join:
         waiting = [keys]
         while waiting:
             part = waiting.pop()
-            facts = self._facts(part, times_us)
-            if facts is None:
+            batches = self._batches(part, times_us)
+            if batches is None:
                 half = part.num_rows // 2
                 waiting += [part.slice(half), part.slice(0, half)]
                 continue
-            first, last = part["code"][0].as_py(), part["code"][-1].as_py()
-            whole = part.num_rows == keys.num_rows
-            rows = np.arange(len(codes)) if whole else np.flatnonzero((codes >= first) & (codes <= last))
-            found = evaluate_windows(facts, codes[rows], times_us[rows], self.asked, only_known=self.only_known)
-            yield rows, found
+            first = part["code"][0].as_py()
+            ends = [first, first + part.num_rows]
+            if part.num_rows > 1 and sum(batch.num_rows for batch in batches) > self.few_facts:
+                ends.insert(1, first + part.num_rows // 2)
+            work = partial(self._part, batches, codes, times_us)
+            with ThreadPoolExecutor(len(ends) - 1) as pool:
+                yield from pool.map(work, ends[:-1], ends[1:])
 
-    def _facts(self, keys: pa.Table, times_us: Int64Array) -> SortedFacts | None:
-        """The facts of some keys in order; ``None`` when they are too many and the keys can be halved."""
+    def _part(
+        self, batches: Sequence[pa.RecordBatch], codes: Int64Array, times_us: Int64Array, first: int, end: int
+    ) -> tuple[Int64Array, Found]:
+        """The rows whose keys are from one number on and before another."""
+        rows = np.flatnonzero((codes >= first) & (codes < end))
+        facts = self._sorted(batches, first, end)
+        order, found = evaluate_sorted(facts, codes[rows], times_us[rows], self.asked, only_known=self.only_known)
+        return rows[order], found
+
+    def _batches(self, keys: pa.Table, times_us: Int64Array) -> list[pa.RecordBatch] | None:
+        """The facts of some keys; ``None`` when they are too many and the keys can be halved."""
         batches = []
         count = 0
         for batch in self.engine.scan(self._plan(times_us), keys):
@@ -139,7 +157,7 @@ class _Join:
             count += batch.num_rows
             if count > self.most_facts and keys.num_rows > 1:
                 return None
-        return self._sorted(batches)
+        return batches
 
     def _plan(self, times_us: Int64Array) -> ScanPlan:
         first, last = int(times_us.min()), int(times_us.max())
@@ -155,7 +173,8 @@ class _Join:
             known_until_us=last if self.only_known else None,
         )
 
-    def _sorted(self, batches: Sequence[pa.RecordBatch]) -> SortedFacts:
+    def _sorted(self, batches: Sequence[pa.RecordBatch], first: int, end: int) -> SortedFacts:
+        """The facts of the keys from one number on and before another, in order."""
         import pyarrow as pa
 
         has_known = bool(self.view.facts.known_column)
@@ -163,21 +182,24 @@ class _Join:
             nothing = np.empty(0, np.int64)
             none = [np.empty(0, np.bool_)] * len(self.view.conditions)
             return SortedFacts(nothing, nothing, nothing if has_known else None, _no_columns(self.view), none)
-        table = pa.Table.from_batches(batches)
+        table = pa.Table.from_batches([_of_keys(batch, first, end) for batch in batches])
         codes, event = (numpy_values(table[name]) for name in ("__code", "__event_us"))
         known = numpy_values(table["__known_us"]) if has_known else None
+        index = FactIndex.of(codes, event)
         order = sorted_order(codes, event, known)
         tied = None
         if any(FUNCTIONS[each.function].needs_order for each in self.asked):
             order, tied = self._decide_ties(table, codes, event, known, order)
-        places = arrow_column(order.astype(np.int64, copy=False))
+        # Sorting and unpacking numbers is faster than picking them one by one.
+        sorted_codes, sorted_event = index.times.unpack(index.packed)
         return SortedFacts(
-            codes=codes[order],
-            event_us=event[order],
+            codes=sorted_codes,
+            event_us=sorted_event,
             known_us=None if known is None else known[order],
-            columns={name: _taken(table[name], order, places) for name in self._columns},
+            columns={name: _taken(table[name], order) for name in self._columns},
             conditions=[_mask(table[f"__if{number}"])[order] for number in range(len(self.view.conditions))],
             tied=tied,
+            index=index,
         )
 
     @property
@@ -214,16 +236,27 @@ class _Join:
         return order, tied if differs.any() else None
 
 
-def _taken(column: Any, order: NDArray[np.intp], places: pa.Array) -> pa.Array:
-    """A column in another order; numbers without nulls by numpy, which is faster."""
+def _of_keys(batch: pa.RecordBatch, first: int, end: int) -> pa.RecordBatch:
+    """The facts of the keys from one number on and before another."""
+    import pyarrow as pa
+
+    codes = numpy_values(batch.column("__code"))
+    wanted = (codes >= first) & (codes < end)
+    return batch if wanted.all() else batch.filter(pa.array(wanted))
+
+
+def _taken(column: Any, places: NDArray[np.intp]) -> pa.Array:
+    """The values at some places; of numbers and times by numpy, which is faster."""
     import pyarrow as pa
 
     type_ = column.type
-    fixed = pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_timestamp(type_)
-    if fixed and not column.null_count:
-        kind = "f" if pa.types.is_floating(type_) else "i"
-        return arrow_column(numpy_values(column, np.dtype(f"{kind}{type_.bit_width // 8}"))[order], type_)
-    return single_chunk(column).take(places)
+    if not (pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_timestamp(type_)):
+        return single_chunk(column).take(arrow_column(places.astype(np.int64, copy=False)))
+    kind = "f" if pa.types.is_floating(type_) else "i"
+    values = numpy_values(column, np.dtype(f"{kind}{type_.bit_width // 8}"))[places]
+    return (
+        nullable_column(values, valid_mask(column)[places], type_) if column.null_count else arrow_column(values, type_)
+    )
 
 
 def _mask(column: Any) -> NDArray[np.bool_]:

@@ -8,8 +8,7 @@ known yet at its moment; these are found one by one, but only from the first suc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +32,6 @@ BoolArray = NDArray[np.bool_]
 
 #: Facts that are looked at one by one because they may not have been known, at once.
 _BLOCK_FACTS = 1 << 23
-#: Fewer windows than this are not worth a second thread.
-_FEW = 50_000
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,31 @@ class KeyTimes:
             packed[part] += codes[part] << self._shift
         return packed
 
+    def unpack(self, packed: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """(n,) the keys and (n,) the times of numbers that were packed from the times that there are."""
+        codes = packed >> self._shift
+        offsets = packed & ((1 << self._shift) - 1)
+        if self._times is not None:
+            return codes, self._times[offsets - 1]
+        offsets += self._first_us - 1
+        return codes, offsets
+
+
+@dataclass(frozen=True)
+class FactIndex:
+    """(key, event time) of sorted facts as one number each, for searching."""
+
+    times: KeyTimes
+    packed: Int64Array
+
+    @classmethod
+    def of(cls, codes: Int64Array, event_us: Int64Array) -> FactIndex:
+        """The index of facts, in whatever order."""
+        times = KeyTimes(codes, event_us)
+        packed = times.pack(codes, event_us)
+        packed.sort()
+        return cls(times, packed)
+
 
 @dataclass(frozen=True)
 class SortedFacts:
@@ -102,6 +124,7 @@ class SortedFacts:
         columns: name to (facts,) values.
         conditions: for each condition, (facts,) where it is true.
         tied: (facts,) whether only the payload, which is another one, puts a fact behind the one before it.
+        index: made when left out.
     """
 
     codes: Int64Array
@@ -110,6 +133,7 @@ class SortedFacts:
     columns: Mapping[str, pa.Array]
     conditions: Sequence[BoolArray] = ()
     tied: BoolArray | None = None
+    index: FactIndex | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -123,19 +147,16 @@ class SortedFacts:
             columns={name: column.slice(start, stop - start) for name, column in self.columns.items()},
             conditions=[condition[start:stop] for condition in self.conditions],
             tied=None if self.tied is None else self.tied[start:stop],
+            index=None if self.index is None else FactIndex(self.index.times, self.index.packed[start:stop]),
         )
 
     @cached_property
-    def _times(self) -> KeyTimes:
-        return KeyTimes(self.codes, self.event_us)
-
-    @cached_property
-    def _packed(self) -> Int64Array:
-        return self._times.pack(self.codes, self.event_us)
+    def _index(self) -> FactIndex:
+        return self.index if self.index is not None else FactIndex.of(self.codes, self.event_us)
 
     def places_after(self, codes: Int64Array, moments_us: Int64Array) -> Int64Array:
         """(n,) for each key and moment the place of the key's first fact after it."""
-        return np.searchsorted(self._packed, self._times.pack(codes, moments_us), side="right")
+        return np.searchsorted(self._index.packed, self._index.times.pack(codes, moments_us), side="right")
 
     @cached_property
     def _known_times(self) -> KeyTimes:
@@ -244,26 +265,24 @@ def evaluate_windows(
         asked: what is wanted.
         only_known: facts count only once they are known.
     """
+    order, found = evaluate_sorted(facts, codes, times_us, asked, only_known=only_known)
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    columns = [column.take(arrow_column(back)) for column in found.columns]
+    return Found(columns, found.filled[back], found.known_later[back], found.tied[back])
+
+
+def evaluate_sorted(
+    facts: SortedFacts, codes: Int64Array, times_us: Int64Array, asked: Sequence[Asked], *, only_known: bool
+) -> tuple[NDArray[np.intp], Found]:
+    """The same, for rows sorted by key and time: (rows,) the order that sorts them, and their values in it."""
     if facts.known_us is not None and bool((facts.known_us <= facts.event_us).all()):
         # Known in time, all of them: the known times have done their part in the order.
-        facts = SortedFacts(facts.codes, facts.event_us, None, facts.columns, facts.conditions, facts.tied)
+        facts = replace(facts, known_us=None)
     order = sorted_order(codes, times_us, None)
     codes, times_us = codes[order], times_us[order]
-
-    def part(rows: slice) -> list[Found]:
-        facts_of_rows = _facts_of(facts, codes[rows])
-        return _part(facts_of_rows, codes[rows], times_us[rows], asked, only_known=only_known)
-
-    with ThreadPoolExecutor(2) as pool:
-        found = [one for some in pool.map(part, _halves(codes)) for one in some]
-    return _joined(found, order)
-
-
-def _halves(codes: Int64Array) -> list[slice]:
-    """Rows in two pieces of different keys; in one, when they are few."""
-    count = len(codes)
-    cut = int(np.searchsorted(codes, codes[count // 2])) if count > _FEW else 0
-    return [slice(0, cut), slice(cut, count)] if cut else [slice(0, count)]
+    found = _part(_facts_of(facts, codes), codes, times_us, asked, only_known=only_known)
+    return order, _joined(found)
 
 
 def _facts_of(facts: SortedFacts, codes: Int64Array) -> SortedFacts:
@@ -363,17 +382,14 @@ def _concatenated(ranges: Sequence[Ranges]) -> Ranges:
     return Ranges(first, last, np.concatenate(windows), np.concatenate(places))
 
 
-def _joined(found: Sequence[Found], order: NDArray[np.intp]) -> Found:
-    """The pieces one after the other, and every row back in its place."""
+def _joined(found: Sequence[Found]) -> Found:
+    """The pieces one after the other."""
     import pyarrow as pa
 
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
-    columns = []
-    for parts in zip(*(one.columns for one in found), strict=True):
-        whole = pa.concat_arrays(parts) if len(parts) > 1 else parts[0]
-        columns.append(whole.take(arrow_column(back)))
-    masks = [np.concatenate([getattr(one, name) for one in found])[back] for name in ("filled", "known_later", "tied")]
+    if len(found) == 1:
+        return found[0]
+    columns = [pa.concat_arrays(parts) for parts in zip(*(one.columns for one in found), strict=True)]
+    masks = [np.concatenate([getattr(one, name) for one in found]) for name in ("filled", "known_later", "tied")]
     return Found(columns, *masks)
 
 

@@ -142,6 +142,10 @@ class Limbs:
     quantum: int
     width: int
 
+    def slice(self, part: slice) -> Limbs:
+        """Some of the windows."""
+        return Limbs([limb[part] for limb in self.parts], self.quantum, self.width)
+
     def rounded(self) -> FloatArray:
         """(windows,) the nearest doubles."""
         parts = self.parts
@@ -153,7 +157,12 @@ class Limbs:
             if len(parts) == 2:
                 total += parts[1] * 2.0**self.width
             return scaled(total, self.quantum)
-        return _round_carried(_carried(parts, self.width), self.width, self.quantum)
+        found = np.empty(len(parts[0]), np.float64)
+        for start in range(0, len(found), CACHED):
+            part = slice(start, start + CACHED)
+            carried = _carried([limb[part] for limb in parts], self.width)
+            found[part] = _round_carried(carried, self.width, self.quantum)
+        return found
 
     def digits(self) -> list[Int64Array]:
         """(windows,) digits of base 2**24, the lowest first; the last one has the sign."""
@@ -227,6 +236,14 @@ def spreads(count: Int64Array, sums: Limbs, square_sums: Limbs) -> FloatArray:
         sums: their sums.
         square_sums: the sums of their squares; its quantum is that of the sums, squared.
     """
+    found = np.empty(len(count), np.float64)
+    for start in range(0, len(count), CACHED):
+        part = slice(start, start + CACHED)
+        found[part] = _spreads(count[part], sums.slice(part), square_sums.slice(part))
+    return found
+
+
+def _spreads(count: Int64Array, sums: Limbs, square_sums: Limbs) -> FloatArray:
     one, squared = sums.digits(), square_sums.digits()
     total = [np.zeros(len(count), np.int64) for _ in range(max(2 * len(one), len(squared)) + 1)]
     for place, digit in enumerate(squared):
