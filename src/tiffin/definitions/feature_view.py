@@ -39,6 +39,10 @@ class FeatureView(BaseFeatureView):
         version: ``latest``. A pin, such as ``v1``, is refused at ``apply``; older versions are read as
             ``view@v1:feature``.
         sink_source, org, enabled: as in Feast.
+        aggregations: what is computed from the facts in windows of time; these are the features then, and ``schema``,
+            where it is given, only says their types. A ttl does not touch them: a window says how far back it goes.
+        inputs: the columns of the source that aggregations read, with their types; found at ``apply``.
+        sink_source, mode, org, enable_validation, version, enabled: as in Feast.
         source_view: the name of the view that stands in the place of the source; found by itself.
 
     Raises:

@@ -27,7 +27,7 @@ class BatchFeatureView(FeatureView):
         udf, udf_string, feature_transformation: transformations, which are not supported yet.
     """
 
-    mode: Any = "python"
+    mode: str | None = "python"
     ttl: timedelta | None = None
     online: bool = False
     batch_engine: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
@@ -39,7 +39,6 @@ class BatchFeatureView(FeatureView):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set("mode", getattr(self.mode, "value", self.mode))
         for argument in ("udf", "feature_transformation"):
             self.refuse(argument, getattr(self, argument))
 
@@ -58,7 +57,7 @@ class StreamFeatureView(FeatureView):
         udf, udf_string, feature_transformation: transformations, which are not supported yet.
     """
 
-    mode: Any = "python"
+    mode: str | None = "python"
     timestamp_field: str | None = field(default="", compare=False, repr=False)
     stream_engine: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     enable_tiling: bool = field(default=False, compare=False, repr=False)
@@ -71,7 +70,6 @@ class StreamFeatureView(FeatureView):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set("mode", getattr(self.mode, "value", self.mode))
         for argument in ("udf", "feature_transformation"):
             self.refuse(argument, getattr(self, argument))
         if not isinstance(self.source, StreamSource):

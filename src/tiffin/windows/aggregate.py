@@ -132,6 +132,10 @@ class Aggregate(ABC, Generic[S]):
         """
         return self._one_by_one(column, ranges)
 
+    def narrowed(self, ranges: Ranges) -> Ranges:
+        """Shorter ranges with the same value; asked where a range has holes, and each of its facts costs."""
+        return ranges
+
     def _one_by_one(self, column: pa.Array, ranges: Ranges) -> pa.Array:
         """The Python form, window by window: what always works."""
         import pyarrow as pa
@@ -196,8 +200,9 @@ def _around_holes(aggregate: Aggregate[Any], column: pa.Array, ranges: Ranges) -
     holed[ranges.hole_windows] = True
     order = [np.flatnonzero(~holed)]
     parts = [_in_blocks(aggregate, column, ranges.take(order[0]))]
-    for block in _numbered_blocks(ranges, np.flatnonzero(holed)):
-        places, dense = ranges.take(block).dense()
+    narrowed = aggregate.narrowed(ranges)
+    for block in numbered_blocks(narrowed, np.flatnonzero(holed)):
+        places, dense = narrowed.take(block).dense()
         parts.append(_in_blocks(aggregate, column.take(arrow_column(places)), dense))
         order.append(block)
     positions = np.empty(len(ranges), np.int64)
@@ -205,7 +210,7 @@ def _around_holes(aggregate: Aggregate[Any], column: pa.Array, ranges: Ranges) -
     return pa.concat_arrays(parts).take(arrow_column(positions))
 
 
-def _numbered_blocks(ranges: Ranges, windows: Int64Array) -> list[Int64Array]:
+def numbered_blocks(ranges: Ranges, windows: Int64Array) -> list[Int64Array]:
     """Some windows in pieces of a bounded number of facts."""
     facts = np.cumsum(ranges.last[windows] - ranges.first[windows])
     cuts = np.flatnonzero(np.diff(facts // _BLOCK_FACTS)) + 1

@@ -9,7 +9,16 @@ import numpy as np
 
 from tiffin.columns import arrow_column, nullable_column, numpy_values
 from tiffin.types import Array, FeatureType, Int64, Struct
-from tiffin.windows.aggregate import FLOATS, Aggregate, Int64Array, Order, canonical, order_key, where_there
+from tiffin.windows.aggregate import (
+    FLOATS,
+    Aggregate,
+    Int64Array,
+    Order,
+    canonical,
+    numbered_blocks,
+    order_key,
+    where_there,
+)
 from tiffin.windows.ranges import Ranges
 
 if TYPE_CHECKING:
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
 class _Extreme(Aggregate[Any]):
     """The smallest or the largest value. NaN is greater than all others, and minus zero smaller than zero."""
 
+    takes_holes: ClassVar[bool] = True
     is_largest: ClassVar[bool] = False
 
     @property
@@ -58,7 +68,7 @@ class _Extreme(Aggregate[Any]):
         """Over ranks, by ranges of powers of two."""
         ranks, ranked = _ranks(column)
         # Not x is -1 - x: it turns the order round, and no number is without its counterpart.
-        found = ~ranges.smallest(~ranks) if self.is_largest else ranges.smallest(ranks)
+        found = ~_smallest(~ranks, ranges) if self.is_largest else _smallest(ranks, ranges)
         there = ranges.sizes > 0
         if ranked is not None:
             return ranked.take(nullable_column(np.where(there, found, 0), there))
@@ -118,6 +128,13 @@ class _Ends(Aggregate[tuple[tuple[Order, Any], ...]]):
     def from_plain(self, data: Any) -> tuple[tuple[Order, Any], ...]:
         """The state."""
         return tuple(((event, known, payload), value) for event, known, payload, value in data)
+
+    def narrowed(self, ranges: Ranges) -> Ranges:
+        """Before the first hole, as many facts as are kept are enough."""
+        if self.is_last:
+            return ranges.within(np.maximum(ranges.first, ranges.certain - self.most), ranges.last)
+        enough = ranges.certain - ranges.first >= self.most
+        return ranges.within(ranges.first, np.where(enough, ranges.certain, ranges.last))
 
     def evaluate(self, column: pa.Array, ranges: Ranges) -> pa.Array:
         """The ends of the ranges."""
@@ -297,6 +314,22 @@ def _ranks(column: pa.Array) -> tuple[Int64Array, pa.Array | None]:
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return numpy_values(column.cast(pa.int64())), None
     return _ranked(column)
+
+
+def _smallest(ranks: Int64Array, ranges: Ranges) -> Int64Array:
+    """(windows,) the smallest of the ranks of each window; from the first hole on, fact by fact."""
+    if ranges.hole_windows is None:
+        return ranges.smallest(ranks)
+    found = Ranges(ranges.first, ranges.certain).smallest(ranks)
+    holed = np.unique(ranges.hole_windows)
+    rest = ranges.within(ranges.certain, ranges.last)
+    for block in numbered_blocks(rest, holed):
+        places, dense = rest.take(block).dense()
+        smallest, filled = dense.smallest(ranks[places]), dense.sizes > 0
+        before = (ranges.certain > ranges.first)[block]
+        both = np.where(before, np.minimum(found[block], smallest), smallest)
+        found[block] = np.where(filled, both, found[block])
+    return found
 
 
 def _of_ranks(found: Int64Array, ranges: Ranges, type_: pa.DataType) -> pa.Array:

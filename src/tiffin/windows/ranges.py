@@ -94,6 +94,24 @@ class Ranges:
         ends = np.cumsum(self.sizes)
         return places, Ranges(ends - self.sizes, ends)
 
+    @cached_property
+    def certain(self) -> Int64Array:
+        """(windows,) the place of the first hole of each window, its end where it has none."""
+        found = self.last.copy()
+        if self.hole_windows is not None:
+            assert self.hole_places is not None
+            windows, at = np.unique(self.hole_windows, return_index=True)
+            found[windows] = self.hole_places[at]
+        return found
+
+    def within(self, first: Int64Array, last: Int64Array) -> Ranges:
+        """The same windows over shorter ranges."""
+        if self.hole_windows is None:
+            return Ranges(first, last)
+        assert self.hole_places is not None
+        inside = (self.hole_places >= first[self.hole_windows]) & (self.hole_places < last[self.hole_windows])
+        return Ranges(first, last, self.hole_windows[inside], self.hole_places[inside])
+
     def only(self, chosen: BoolArray) -> Ranges:
         """The same windows over the chosen facts alone: ``chosen`` is (facts,), and so is the new column."""
         before = np.concatenate([[0], np.cumsum(chosen)])
