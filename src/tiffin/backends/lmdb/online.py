@@ -229,19 +229,33 @@ class LmdbOnlineStore(OnlineStore):
         newest = batch.newest()
         with self._failures("written"), self._environment.begin(write=True) as transaction:
             number = self._number(transaction, batch.table)
-            get = transaction.get
-            newer = []
-            places = [layout.row_key(number, key) for key in newest.keys]
-            for place, key, row in sorted(zip(places, newest.keys, newest.rows, strict=True)):
-                held = get(place)
-                if layout.is_long(place):
-                    if held is None or row > layout.without_key(held):
-                        newer.append((place, layout.with_key(key, row)))
-                elif held is None or row > held:
-                    newer.append((place, row))
+            newer = self._newer(transaction, number, newest)
             with transaction.cursor() as cursor:
                 cursor.putmulti(newer)
         return WriteResult(len(newer), len(batch.rows) - len(newer))
+
+    @staticmethod
+    def _newer(transaction: Any, number: bytes, batch: WriteBatch) -> list[tuple[bytes, bytes]]:
+        """The pairs that are newer than what is there, by rising key."""
+        get, newer = transaction.get, []
+        if max(map(len, batch.keys), default=0) <= layout.MOST_BYTES:
+            head = number + layout.SHORT
+            # Keys come once, so that rows are never compared here.
+            for key, row in sorted(zip(batch.keys, batch.rows, strict=True)):
+                place = head + key
+                held = get(place)
+                if held is None or row > held:
+                    newer.append((place, row))
+            return newer
+        places = [layout.row_key(number, key) for key in batch.keys]
+        for place, key, row in sorted(zip(places, batch.keys, batch.rows, strict=True)):
+            held = get(place)
+            if layout.is_long(place):
+                if held is None or row > layout.without_key(held):
+                    newer.append((place, layout.with_key(key, row)))
+            elif held is None or row > held:
+                newer.append((place, row))
+        return newer
 
     def swap(self, batch: SwapBatch) -> list[bool]:
         """Put rows in the place of others that are as expected, in one transaction."""
