@@ -124,6 +124,10 @@ class OfflineEngine(ABC):
         """
 
     @abstractmethod
+    def facts(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
+        """Every fact that a load asks for, in any order, in batches of bounded size; of the columns of ``newest``."""
+
+    @abstractmethod
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
         """The newest facts per key that a load asks for, in batches of bounded size.
 

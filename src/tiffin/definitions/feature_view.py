@@ -196,6 +196,11 @@ class FeatureView(BaseFeatureView):
         return tuple(item for item in self.schema or () if item.name not in keys)
 
     @property
+    def payload(self) -> tuple[Field, ...]:
+        """The columns of a fact besides its key and times: the features, or what aggregations read."""
+        return tuple(self.inputs or ()) if self.aggregations else self.features
+
+    @property
     def entity_columns(self) -> tuple[Field, ...]:
         """The fields of the schema that are join keys."""
         keys = self.join_keys

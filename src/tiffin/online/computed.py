@@ -14,6 +14,7 @@ from tiffin.transforms.run import compute
 if TYPE_CHECKING:
     from tiffin.definitions import Field
     from tiffin.online.found import FoundRows
+    from tiffin.online.found_windows import FoundTimelines
     from tiffin.planning.online import AnswerColumn, OnlinePlan
     from tiffin.planning.references import FunctionInput
 
@@ -34,7 +35,7 @@ class ComputedValues:
         self,
         plan: OnlinePlan,
         entities: Mapping[str, list[Any]],
-        found: Sequence[FoundRows],
+        found: Sequence[FoundRows | FoundTimelines],
         functions: Sequence[Callable[..., Any]],
         now_us: int,
         count: int,
@@ -86,7 +87,7 @@ class ComputedValues:
             computed.append([_with_default(c, field) for c, field in zip(columns, view.features, strict=True)])
         return computed
 
-    def _stored(self, number: int, rows: FoundRows) -> list[Column]:
+    def _stored(self, number: int, rows: FoundRows | FoundTimelines) -> list[Column]:
         """What was read of one view; functions see the defaults, as everybody does (ONL-5)."""
         columns = []
         for values, column in zip(rows.values(), self._plan.values[number], strict=True):

@@ -1,19 +1,23 @@
 """An online read without its I/O: from a request to the keys to read, and from the rows to the answer.
 
-A driver does what is between: it hands ``requests`` to a store, waiting or not, and gives the rows to ``answer``.
+A driver does what is between: it hands ``requests`` to a store, waiting or not, and the rows to ``take``; what this
+returns is handed to the store as well, and its rows to ``take_tiles``. Then there is an ``answer``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiffin.contracts.online import ReadRequest
 from tiffin.errors import InputError, NameCollisionError, nearest
 from tiffin.online.found import FoundRows
 from tiffin.online.keys import encode_keys
 from tiffin.online.response import OnlineResponse
-from tiffin.planning.online import OnlinePlan
+from tiffin.planning.online import OnlinePlan, TimelineRead, ViewRead
+
+if TYPE_CHECKING:
+    from tiffin.online.found_windows import FoundTimelines
 
 EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
@@ -34,7 +38,7 @@ class OnlineRead:
         NameCollisionError: a feature has the name of an entity column (PIT-9).
     """
 
-    __slots__ = ("_count", "_entities", "_functions", "_keys", "_plan", "requests")
+    __slots__ = ("_count", "_entities", "_found", "_functions", "_keys", "_now_us", "_plan", "requests")
 
     def __init__(self, plan: OnlinePlan, entity_rows: EntityRows, functions: Sequence[Callable[..., Any]] = ()) -> None:
         self._plan = plan
@@ -50,32 +54,64 @@ class OnlineRead:
             asked.append(_distinct(keys))
         self.requests = [ReadRequest(view.table, asked[view.key_set]) for view in plan.views]
 
-    def answer(self, found: Sequence[Sequence[bytes | None]], now_us: int) -> OnlineResponse | None:
-        """The answer from the rows that the store found.
+    def take(self, found: Sequence[Sequence[bytes | None]], now_us: int) -> list[ReadRequest]:
+        """Take the rows that the store found.
 
         Args:
             found: for each request its rows.
-            now_us: the moment at which ages are judged (ONL-2).
+            now_us: the moment at which ages are judged (ONL-2), and at which windows end.
 
         Returns:
-            ``None`` when a row was written under newer definitions than the plan was made from: plan and read again.
+            What else the store is to read: tiles of keys with many facts, and nothing for others.
         """
-        answered = []
+        self._now_us = now_us
+        self._found: list[FoundRows | FoundTimelines] = []
+        further = []
         for view, request, part in zip(self._plan.views, self.requests, found, strict=True):
             keys = self._keys[view.key_set]
             if len(part) != len(keys):
                 by_key: dict[bytes | None, bytes | None] = dict(zip(request.keys, part, strict=True))
                 part = [by_key.get(key) for key in keys]
-            rows = FoundRows(view, part, now_us)
-            if not rows.is_readable:
-                return None
-            answered.append(rows)
+            if isinstance(view, ViewRead):
+                self._found.append(FoundRows(view, part, now_us))
+                continue
+            timelines = _found_timelines(view, keys, part, now_us)
+            self._found.append(timelines)
+            tiles = timelines.tiles()
+            if tiles:
+                further.append(ReadRequest(view.table, tiles))
+        return further
+
+    def take_tiles(self, requests: Sequence[ReadRequest], found: Sequence[Sequence[bytes | None]]) -> bool:
+        """Take the tiles; false when one is gone, because facts came meanwhile: read everything again."""
+        waiting = [each for each in self._found if not isinstance(each, FoundRows) and each.tiles()]
+        return all(
+            each.put_tiles(request.keys, rows) for each, request, rows in zip(waiting, requests, found, strict=True)
+        )
+
+    def answer(self) -> OnlineResponse | None:
+        """The answer from the rows that were taken.
+
+        Returns:
+            ``None`` when a row was written under newer definitions than the plan was made from: plan and read again.
+        """
+        if not all([rows.is_readable for rows in self._found]):  # noqa: C419 - a list is faster
+            return None
         if not self._plan.computed:
-            return OnlineResponse(self._plan, self._entities, answered)
+            return OnlineResponse(self._plan, self._entities, self._found)
         from tiffin.online.computed import ComputedValues
 
-        values = ComputedValues(self._plan, self._entities, answered, self._functions, now_us, self._count)
-        return OnlineResponse(self._plan, self._entities, answered, values)
+        values = ComputedValues(self._plan, self._entities, self._found, self._functions, self._now_us, self._count)
+        return OnlineResponse(self._plan, self._entities, self._found, values)
+
+
+def _found_timelines(
+    view: TimelineRead, keys: Sequence[bytes | None], rows: Sequence[bytes | None], now_us: int
+) -> FoundTimelines:
+    # Windows are loaded with the first view that has some.
+    from tiffin.online.found_windows import FoundTimelines
+
+    return FoundTimelines(view, keys, rows, now_us)
 
 
 def _distinct(keys: list[bytes | None]) -> list[bytes]:

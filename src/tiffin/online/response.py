@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiffin.online.computed import ComputedValues
+    from tiffin.online.found_windows import FoundTimelines
     from tiffin.planning.online import AnswerColumn, OnlinePlan
     from tiffin.transforms.column import Column
 
@@ -43,7 +44,7 @@ class OnlineResponse(WithGaps):
         self,
         plan: OnlinePlan,
         entities: dict[str, list[Any]],
-        found: Sequence[FoundRows],
+        found: Sequence[FoundRows | FoundTimelines],
         computed: ComputedValues | None = None,
     ) -> None:
         self._plan = plan

@@ -117,9 +117,13 @@ class RowCodec:
         self.variable = tuple(i for i, t in enumerate(self.types) if t not in FIXED)
         self.bitmap_bytes = (len(layout) + 7) // 8
         self.all_set = ((1 << len(layout)) - 1).to_bytes(self.bitmap_bytes, "little")
-        fields: list[Any] = [*_HEADER_FIELDS, ("bitmap", "u1", (self.bitmap_bytes,))]
-        fields += [(group.name, FIXED[group.dtype][1], (len(group.columns),)) for group in self.groups]
-        self.dtype = np.dtype([*fields, ("ends", "<u4", (len(self.variable),))])
+        #: What stands between the header and the variable block, as fields of numpy.
+        self.payload_fields: list[Any] = [
+            ("bitmap", "u1", (self.bitmap_bytes,)),
+            *((group.name, FIXED[group.dtype][1], (len(group.columns),)) for group in self.groups),
+            ("ends", "<u4", (len(self.variable),)),
+        ]
+        self.dtype = np.dtype([*_HEADER_FIELDS, *self.payload_fields])
         self.values_at = HEADER_BYTES + self.bitmap_bytes
         codes = "".join(FIXED[group.dtype][0] * len(group.columns) for group in self.groups)
         self.struct = struct.Struct("<" + codes + "I" * len(self.variable))
@@ -153,17 +157,29 @@ class RowCodec:
         block["stamp"][:, 1] = known_us.view(np.uint64) ^ np.uint64(_FLIP)
         block["stamp"][:, 2] = seq
         block["layout"] = self.number
+        cells = self.fill(block, columns)
+        return cut(join_blobs([fixed_blobs(block), *cells])) if cells else cut_evenly(block)
+
+    def fill(self, block: NDArray[Any], columns: pa.Table | pa.RecordBatch) -> list[pa.LargeBinaryArray]:
+        """Put the payload of facts into a block of zeros.
+
+        Args:
+            block: (n,) with the fields of ``payload_fields``.
+            columns: as ``encode`` takes them.
+
+        Returns:
+            For each column of variable width (n,) its contents.
+        """
         arrays = [single_chunk(columns.column(name)) for name in self.names]
         block["bitmap"] = self._bitmap(arrays)
         for group in self.groups:
             values = block[group.name]
             for position, column in enumerate(group.columns):
                 values[:, position] = fixed_values(arrays[column], group.dtype)
-        if not self.variable:
-            return cut_evenly(block)
         cells = [cell_blobs(arrays[i], self.types[i]) for i in self.variable]
-        np.cumsum(np.stack([lengths(blobs) for blobs in cells], axis=1), axis=1, out=block["ends"], dtype=np.uint32)
-        return cut(join_blobs([fixed_blobs(block), *cells]))
+        if cells:
+            np.cumsum(np.stack([lengths(blobs) for blobs in cells], axis=1), axis=1, out=block["ends"], dtype=np.uint32)
+        return cells
 
     def _bitmap(self, arrays: Sequence[pa.Array]) -> NDArray[np.uint8]:
         if not any(array.null_count for array in arrays):

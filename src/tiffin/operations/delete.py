@@ -12,7 +12,9 @@ from tiffin.errors import InputError, RequestError
 from tiffin.online.keys import encode_keys
 from tiffin.online.pipeline import EntityRows, entity_columns
 from tiffin.online.rows import RowHeader, tombstone
+from tiffin.operations.timelines import TimelineWriter
 from tiffin.operations.versions import list_versions
+from tiffin.planning.timelines import timeline_spec
 
 if TYPE_CHECKING:
     from tiffin.operations.context import Context
@@ -67,16 +69,18 @@ def delete_entities(
     for view in views:
         storage = snapshot.storage(view.name)
         ctx.online.ensure([storage.table])
-        found[view.name] = _bury(ctx, storage.table, encoded[view.name], view.ttl_us)
+        found[view.name] = _bury(ctx, view, storage.table, encoded[view.name])
         for table, old in _older_tables(ctx, view, storage).items():
-            _bury(ctx, table, _keys(old, columns, count), old.ttl_us)
+            _bury(ctx, old, table, _keys(old, columns, count))
             older.append(table)
     return EntityDeletion(found, tuple(older))
 
 
-def _bury(ctx: Context, table: str, keys: list[bytes], ttl_us: int | None) -> int:
+def _bury(ctx: Context, view: FeatureView, table: str, keys: list[bytes]) -> int:
     """Put a tombstone over every key of a table; how many rows there were."""
     now = ctx.now_us()
+    if view.aggregations:
+        return TimelineWriter(ctx.online, table, timeline_spec(view), ctx.now_us).bury(keys, now)
     stones = {key: tombstone(now, now) for key in keys}
     known = 0
     for attempt in range(_ROUNDS):
@@ -91,7 +95,7 @@ def _bury(ctx: Context, table: str, keys: list[bytes], ttl_us: int | None) -> in
         }
         if not stones:
             return known
-        ctx.online.write(WriteBatch(table, list(stones), list(stones.values()), ttl_us))
+        ctx.online.write(WriteBatch(table, list(stones), list(stones.values()), view.ttl_us))
     return known
 
 

@@ -14,7 +14,6 @@ from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column
 from tiffin.operations.entity_rows import time_us
 from tiffin.operations.frames import view_columns
-from tiffin.planning.aggregates import refuse_aggregations
 from tiffin.planning.casting import cast_exactly, is_text
 from tiffin.types import FeatureType
 
@@ -26,18 +25,16 @@ EVENT_COLUMN, KNOWN_COLUMN = "__event_us", "__known_us"
 
 
 def checked_facts(view: FeatureView, table: pa.Table) -> pa.RecordBatch:
-    """Rows as facts: join keys and features in their types, and the two times.
+    """Rows as facts: join keys and the other columns in their types, and the two times.
 
     A created time that is null is the event time.
 
     Raises:
         InputError: a column is missing, or a key or time is null; names row and column.
         TypeMismatchError: a value cannot be kept in its type; names row and column.
-        UnsupportedError: the view has aggregations.
     """
     import pyarrow as pa
 
-    refuse_aggregations(view, "facts cannot be pushed to it yet")
     # A table makes its list of names anew each time it is asked.
     given = dict(zip(table.column_names, table.columns, strict=True))
     columns: dict[str, Any] = {}
@@ -47,8 +44,9 @@ def checked_facts(view: FeatureView, table: pa.Table) -> pa.RecordBatch:
             row = int(np.argmin(valid_mask(column)))
             raise InputError(f"row {row}: join key {name!r} is null", subject=name, hint="leave the row out")
         columns[name] = cast_key_column(column, _known(dtype, view), name)
-    for field in view.features:
-        column = cast_exactly(_column(view, given, field.name, "a feature"), field.dtype, field.name)
+    role = "read by an aggregation" if view.aggregations else "a feature"
+    for field in view.payload:
+        column = cast_exactly(_column(view, given, field.name, role), field.dtype, field.name)
         check_cells(column, field.dtype, field.name)
         columns[field.name] = column
     event, known = _times(view, given)

@@ -19,10 +19,10 @@ def facts_table(view: FeatureView, frame: Any) -> pa.Table:
     """A frame of facts as an Arrow table; the frame is not changed.
 
     Arrow guesses the type of a column of Python objects, and guesses a dict to be a struct and a set to be nothing. So
-    the features' own types decide here.
+    the types of the view's columns decide here.
 
     Args:
-        view: the view whose features are expected.
+        view: the view whose facts are expected.
         frame: a pandas or polars frame, an Arrow table, a list of dicts with the same keys, or columns.
 
     Raises:
@@ -31,7 +31,7 @@ def facts_table(view: FeatureView, frame: Any) -> pa.Table:
     """
     import pyarrow as pa
 
-    types = {name: field.dtype for field in view.features for name in view_columns(view, field.name)}
+    types = {name: field.dtype for field in view.payload for name in view_columns(view, field.name)}
     if isinstance(frame, list) and all(isinstance(row, dict) for row in frame):
         columns = _columns_of(frame)
     elif isinstance(frame, Mapping):

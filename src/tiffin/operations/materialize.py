@@ -9,13 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tiffin.contracts.online import WriteResult
 from tiffin.contracts.registry import MaterializationRun
 from tiffin.definitions import FeatureView
 from tiffin.errors import MaterializationError, RequestError, TiffinError
-from tiffin.operations.online import encode_facts
+from tiffin.operations.online import OnlineWrite, prepare_write, timelines_of
 from tiffin.operations.replaced import drop_replaced
-from tiffin.planning.aggregates import refuse_aggregations
 from tiffin.planning.materialization import Cursor, LoadPlan, plan_incremental_load, plan_load
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.time import to_us
@@ -159,7 +157,7 @@ def load_view(
                 run,
                 rows=run.rows + rows,
                 written=run.written + result.written,
-                stale=run.stale + result.stale,
+                stale=run.stale + result.stale + result.late,
             )
             if progress is not None:
                 progress(view.name, run.rows)
@@ -175,21 +173,24 @@ def load_view(
 
 def _written(
     ctx: Context, view: FeatureView, storage: ViewStorage, load: LoadPlan
-) -> Iterator[tuple[int, WriteResult]]:
+) -> Iterator[tuple[int, OnlineWrite]]:
     """Read, encode and write batch after batch; how many rows each had, and what became of them.
 
     The store writes while the next batch is read and encoded. So many batches are in memory as it takes writers, and
     one more (MAT-4).
     """
-    store = ctx.online
-    writers = store.capabilities.writers
+    # Two batches may have facts of one key; writers of timelines would only wait for each other.
+    writers = 1 if view.aggregations else ctx.online.capabilities.writers
+    gone_us = timelines_of(ctx, view).gone_us(ctx.now_us()) if view.aggregations else None
+    if gone_us is not None:
+        load = replace(load, start_us=max(load.start_us, gone_us + 1))
     with ThreadPoolExecutor(writers, thread_name_prefix="tiffin-write") as pool:
-        writing: deque[tuple[int, Future[WriteResult]]] = deque()
-        for batch in ctx.offline.newest(load):
+        writing: deque[tuple[int, Future[OnlineWrite]]] = deque()
+        for batch in ctx.offline.facts(load) if view.aggregations else ctx.offline.newest(load):
             if len(writing) == writers:
                 rows, result = writing.popleft()
                 yield rows, result.result()
-            writing.append((batch.num_rows, pool.submit(store.write, encode_facts(view, storage, batch))))
+            writing.append((batch.num_rows, pool.submit(prepare_write(ctx, view, storage, batch))))
         for rows, result in writing:
             yield rows, result.result()
 
@@ -203,7 +204,6 @@ def chosen_views(snapshot: Snapshot, names: Sequence[str] | None) -> list[Featur
     else:
         views = [snapshot.view(name) for name in names]
     for view in views:
-        refuse_aggregations(view, "cannot be materialized yet")
         if not view.online:
             raise RequestError(
                 f"{view.subject} is not online",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,19 +20,24 @@ from tiffin.online.response import OnlineResponse
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN, checked_facts
 from tiffin.operations.frames import facts_table
 from tiffin.operations.functions import find_function
+from tiffin.operations.timelines import TimelineWriter, encode_timelines
 from tiffin.operations.versions import load_versions
 from tiffin.planning.online import OnlinePlan, codecs_of, plan_online
 from tiffin.planning.references import resolve_features
+from tiffin.planning.timelines import timeline_spec
 from tiffin.registry.snapshot import ViewStorage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tiffin.online.windowed import TimelineSpec
     from tiffin.operations.context import Context
     from tiffin.transforms.run import Function
 
 #: Plans kept per version of the definitions; more request shapes than this are made by programs, not by people.
 _MAX_PLANS = 1000
+#: How often a timeline is read whose tiles are replaced meanwhile.
+_MAX_READS = 20
 
 
 def read_online(
@@ -58,14 +63,13 @@ def read_online(
     """
     read = _read(ctx, features, entity_rows, full_feature_names)
     try:
-        answer = read.answer(ctx.online.read(read.requests), ctx.now_us())
+        answer = _answered(ctx, read)
     except StoreError as error:
         _check_changed(ctx, error)
         answer = None
     if answer is not None:
         return answer
-    read = _read_anew(ctx, features, entity_rows, full_feature_names)
-    return _readable(read.answer(ctx.online.read(read.requests), ctx.now_us()))
+    return _readable(_answered(ctx, _read_anew(ctx, features, entity_rows, full_feature_names)))
 
 
 async def read_online_async(
@@ -77,14 +81,37 @@ async def read_online_async(
     """Like ``read_online``, without holding up the event loop."""
     read = _read(ctx, features, entity_rows, full_feature_names)
     try:
-        answer = read.answer(await ctx.online.read_async(read.requests), ctx.now_us())
+        answer = await _answered_async(ctx, read)
     except StoreError as error:
         _check_changed(ctx, error)
         answer = None
     if answer is not None:
         return answer
-    read = _read_anew(ctx, features, entity_rows, full_feature_names)
-    return _readable(read.answer(await ctx.online.read_async(read.requests), ctx.now_us()))
+    return _readable(await _answered_async(ctx, _read_anew(ctx, features, entity_rows, full_feature_names)))
+
+
+def _answered(ctx: Context, read: OnlineRead) -> OnlineResponse | None:
+    """Read, and tiles where a key has many facts; all of it again when these were replaced in between."""
+    for _ in range(_MAX_READS):
+        tiles = read.take(ctx.online.read(read.requests), ctx.now_us())
+        if not tiles or read.take_tiles(tiles, ctx.online.read(tiles)):
+            return read.answer()
+    raise _replaced()
+
+
+async def _answered_async(ctx: Context, read: OnlineRead) -> OnlineResponse | None:
+    for _ in range(_MAX_READS):
+        tiles = read.take(await ctx.online.read_async(read.requests), ctx.now_us())
+        if not tiles or read.take_tiles(tiles, await ctx.online.read_async(tiles)):
+            return read.answer()
+    raise _replaced()
+
+
+def _replaced() -> StoreError:
+    return StoreError(
+        f"facts were put into a timeline {_MAX_READS} times while it was read",
+        hint="read again; a key that is written to all the time is best pushed to in batches",
+    )
 
 
 def _read(
@@ -164,14 +191,59 @@ class OnlineWrite:
     """What became of rows that were written directly.
 
     Attributes:
-        written: keys whose row is a new one now.
-        stale: rows that were not newer than what is there.
+        written: keys whose row is a new one now; of a view with aggregations, facts that were not there before.
+        stale: rows that were not newer than what is there; of a view with aggregations, facts that were there before.
         refused: the numbers of the rows whose event time is too far ahead of now (WR-5).
+        late: of a view with aggregations, facts that are too old for every window (STR-2).
     """
 
     written: int
     stale: int
     refused: tuple[int, ...] = ()
+    late: int = 0
+
+
+def prepare_write(
+    ctx: Context, view: FeatureView, storage: ViewStorage, batch: pa.RecordBatch
+) -> Callable[[], OnlineWrite]:
+    """Encode facts now, to be written by calling what is returned; another thread may do that.
+
+    Args:
+        ctx: the opened project.
+        view: the view that they are facts of.
+        storage: its table and layouts.
+        batch: the join keys, the view's ``payload`` in its types, ``__event_us`` and ``__known_us`` (int64).
+
+    Raises:
+        TypeMismatchError: a value could not be read again in its type; names row and column.
+    """
+    if view.aggregations:
+        spec = timelines_of(ctx, view)
+        writer = TimelineWriter(ctx.online, storage.table, spec, ctx.now_us)
+        encoded = encode_timelines(view, spec, batch)
+
+        def write_timelines() -> OnlineWrite:
+            counts = writer.write(*encoded)
+            return OnlineWrite(counts.added, counts.known, late=counts.late)
+
+        return write_timelines
+    rows = encode_facts(view, storage, batch)
+
+    def write_rows() -> OnlineWrite:
+        result = ctx.online.write(rows)
+        return OnlineWrite(result.written, result.stale)
+
+    return write_rows
+
+
+def timelines_of(ctx: Context, view: FeatureView) -> TimelineSpec:
+    """The timelines of a view, made once per version of the definitions."""
+    plans = ctx.snapshot().plans
+    shape: Any = ("timelines", view.name)
+    found: TimelineSpec | None = plans.get(shape)
+    if found is None:
+        found = plans[shape] = timeline_spec(view)
+    return found
 
 
 def write_online(ctx: Context, feature_view_name: str, df: Any) -> OnlineWrite:
@@ -248,11 +320,11 @@ class CheckedWrite:
         """
         storage = ctx.snapshot().storage(self.view.name)
         try:
-            result = ctx.online.write(encode_facts(self.view, storage, self.batch))
+            written = prepare_write(ctx, self.view, storage, self.batch)()
         except StoreError as error:
             _check_changed(ctx, error)
             newer = ctx.refresh().storage(self.view.name)
             if not newer.stands_for(storage.table):
                 raise
-            result = ctx.online.write(encode_facts(self.view, newer, self.batch))
-        return OnlineWrite(result.written, result.stale, self.refused)
+            written = prepare_write(ctx, self.view, newer, self.batch)()
+        return replace(written, refused=self.refused)

@@ -147,22 +147,3 @@ def _result(item: Aggregation, types: Mapping[str, FeatureType], view: FeatureVi
 
 def _keeps(result: FeatureType, declared: FeatureType) -> bool:
     return result == declared or can_keep(arrow_type(result), declared)
-
-
-def refuse_aggregations(view: FeatureView, what: str) -> None:
-    """Refuse what views with aggregations cannot do yet.
-
-    Args:
-        view: the view.
-        what: how the sentence goes on, such as ``cannot be read online yet``.
-
-    Raises:
-        UnsupportedError: the view has aggregations.
-    """
-    if view.aggregations:
-        raise UnsupportedError(
-            f"{view.subject} has aggregations over windows, and {what}",
-            subject=view.subject,
-            location=view.location,
-            hint="get_historical_features has them at any time; declare online=False until they are served",
-        )

@@ -15,7 +15,7 @@ from tiffin.definitions import FeatureView, LabelView
 from tiffin.errors import RequestError, UnsupportedError
 from tiffin.online.defaults import default_column, python_default
 from tiffin.online.rows import RowCodec, RowReader, row_codec, state_bytes
-from tiffin.planning.aggregates import refuse_aggregations
+from tiffin.online.windowed import TimelineSpec, WindowedFeature
 from tiffin.planning.references import (
     ComputedView,
     OutputColumn,
@@ -23,6 +23,7 @@ from tiffin.planning.references import (
     Selection,
     check_entity_collisions,
 )
+from tiffin.planning.timelines import timeline_spec, windowed_features
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.types import FeatureType
 
@@ -75,6 +76,25 @@ class ViewRead:
 
 
 @dataclass(frozen=True)
+class TimelineRead:
+    """How a view with aggregations is read.
+
+    Attributes:
+        table: the table that holds its timelines.
+        key_set: which of the plan's key sets is its key.
+        types: the types of the wanted features.
+        spec: its timelines.
+        features: the wanted features.
+    """
+
+    table: str
+    key_set: int
+    types: tuple[FeatureType, ...]
+    spec: TimelineSpec
+    features: tuple[WindowedFeature, ...]
+
+
+@dataclass(frozen=True)
 class AnswerColumn:
     """A feature column of the answer: ``views[view]``'s feature number ``feature``, under ``name``.
 
@@ -112,7 +132,7 @@ class OnlinePlan:
         values: for each of ``views`` all that is read, with defaults; for functions to compute from.
     """
 
-    views: tuple[ViewRead, ...]
+    views: tuple[ViewRead | TimelineRead, ...]
     columns: tuple[AnswerColumn, ...]
     names: tuple[str, ...]
     name_set: frozenset[str]
@@ -164,7 +184,11 @@ def codecs_of(storage: ViewStorage) -> tuple[RowCodec, ...]:
     return tuple(row_codec(layout, number) for number, layout in enumerate(storage.layouts))
 
 
-def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> ViewRead:
+def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> ViewRead | TimelineRead:
+    if selected.view.aggregations:
+        spec = timeline_spec(selected.view)
+        features = windowed_features(selected.view, selected.features, spec)
+        return TimelineRead(storage.table, key_set, tuple(item.dtype for item in features), spec, features)
     layouts = []
     codecs = codecs_of(storage)
     for number, (layout, codec) in enumerate(zip(storage.layouts, codecs, strict=True)):
@@ -186,7 +210,7 @@ def _answer_column(selection: Selection, column: OutputColumn) -> AnswerColumn:
     return replace(plain, default=python_default(default, item.dtype), default_column=default)
 
 
-def _is_as_read(columns: Sequence[AnswerColumn], views: Sequence[ViewRead]) -> bool:
+def _is_as_read(columns: Sequence[AnswerColumn], views: Sequence[ViewRead | TimelineRead]) -> bool:
     read = [(number, feature) for number, view in enumerate(views) for feature in range(len(view.types))]
     asked = [(column.view, column.feature) for column in columns if not column.computed]
     return len(asked) == len(columns) and asked == read and all(c.default_column is None for c in columns)
@@ -227,7 +251,6 @@ def _entity_names(selection: Selection) -> dict[str, str]:
 
 
 def _check_served(view: FeatureView) -> None:
-    refuse_aggregations(view, "cannot be read online yet")
     if isinstance(view, LabelView) and view.is_resolved:
         raise UnsupportedError(
             f"the labels of {view.subject} are resolved by {view.conflict_policy.name}, which holds for training sets",

@@ -207,8 +207,7 @@ def fact_columns(selected: SelectedView) -> FactColumns:
             location=view.location,
             hint="give its source a batch_source",
         )
-    fields = view.inputs or () if view.aggregations else view.features
-    payload = tuple(FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in fields)
+    payload = tuple(FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in view.payload)
     return FactColumns(
         view=view.name,
         source=source,

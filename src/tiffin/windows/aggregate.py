@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -51,6 +51,7 @@ FLOATS: tuple[FeatureType, ...] = (Float32, Float64)
 #: Types that can be compared and counted.
 SCALARS: tuple[FeatureType, ...] = (*NUMBERS, String, Bytes, UnixTimestamp, Json, Uuid, TimeUuid)
 
+_NO_ORDER: Order = (0, 0, b"")
 #: Facts that are laid out at once where a function has to look at each window by itself.
 _BLOCK_FACTS = 1 << 22
 
@@ -115,6 +116,22 @@ class Aggregate(ABC, Generic[S]):
     def from_plain(self, data: Any) -> S:
         """The state from that data."""
 
+    def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> S:
+        """The state of some facts, the same as adding them one by one.
+
+        Args:
+            values: their values, in the order of the facts.
+            order_of: the place of a fact, by its number; only asked where ``needs_order`` is true.
+        """
+        state = self.initial()
+        for number, value in enumerate(values):
+            state = self.updated(state, value, order_of(number) if self.needs_order else _NO_ORDER)
+        return state
+
+    def value_of(self, values: Sequence[Any]) -> Any:
+        """The value of some facts in their order, the same as from their state."""
+        return self.finished(self.gathered(values, _in_order))
+
     def encoded(self, state: S) -> bytes:
         """Canonical bytes: equal states give equal bytes."""
         return msgspec.msgpack.encode(self.plain(state))
@@ -148,13 +165,14 @@ class Aggregate(ABC, Generic[S]):
         listed = ranges.spread()[1].tolist()
         start = 0
         for end in ends:
-            state = self.initial()
-            for number, place in enumerate(listed[start:end]):
-                # The facts stand in order, so that any rising numbers do.
-                state = self.updated(state, values[place], (number, 0, b""))
-            found.append(self.finished(state))
+            found.append(self.value_of([values[place] for place in listed[start:end]]))
             start = end
         return pa.array(found, arrow_type(self.result))
+
+
+def _in_order(number: int) -> Order:
+    """The place of a fact among facts that stand in order: any rising numbers do."""
+    return number, 0, b""
 
 
 def evaluate(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -55,6 +57,29 @@ class _Extreme(Aggregate[Any]):
     def finished(self, state: Any) -> Any:
         """The value; null for no facts."""
         return state
+
+    def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> Any:
+        """The most extreme of all."""
+        return self.value_of(values)
+
+    def value_of(self, values: Sequence[Any]) -> Any:
+        """The most extreme of all; null for no facts."""
+        if not values:
+            return None
+        best = max if self.is_largest else min
+        return self._of_floats(values, best) if self.dtype in FLOATS else best(values)
+
+    def _of_floats(self, values: Sequence[float], best: Callable[[Sequence[float]], float]) -> float:
+        if math.isnan(sum(values)):  # One of them is, or both infinities are there.
+            numbers = [value for value in values if value == value]
+            if not numbers or (self.is_largest and len(numbers) < len(values)):
+                return math.nan
+            values = numbers
+        found = best(values)
+        if found == 0.0:
+            signs = [math.copysign(1.0, value) for value in values if value == 0.0]
+            return math.copysign(0.0, best(signs))
+        return found
 
     def plain(self, state: Any) -> Any:
         """The value."""
@@ -120,6 +145,12 @@ class _Ends(Aggregate[tuple[tuple[Order, Any], ...]]):
     def finished(self, state: tuple[tuple[Order, Any], ...]) -> Any:
         """The values; null for no facts."""
         return [value for _, value in state] or None
+
+    def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> tuple[tuple[Order, Any], ...]:
+        """Those that are kept."""
+        start = max(0, len(values) - self.most) if self.is_last else 0
+        stop = len(values) if self.is_last else min(len(values), self.most)
+        return tuple((order_of(number), values[number]) for number in range(start, stop))
 
     def plain(self, state: tuple[tuple[Order, Any], ...]) -> Any:
         """Orders and values."""
@@ -211,6 +242,12 @@ class CountDistinct(Aggregate[frozenset[Any]]):
         """The number; zero for no facts."""
         return len(state)
 
+    def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> frozenset[Any]:
+        """The different values."""
+        if self.dtype in FLOATS:
+            return frozenset(order_key(canonical(value)) for value in set(values))
+        return frozenset((False, value) for value in set(values))
+
     def plain(self, state: frozenset[Any]) -> Any:
         """The values in their order."""
         return sorted(state)
@@ -257,6 +294,12 @@ class TopK(Aggregate[dict[Any, int]]):
         """The values with their counts; null for no facts."""
         chosen = sorted(state.items(), key=lambda item: (-item[1], item[0]))[: int(self.params["n"])]
         return [{"value": _of_key(key, self.dtype), "count": count} for key, count in chosen] or None
+
+    def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> dict[Any, int]:
+        """How often each value is there."""
+        if self.dtype in FLOATS:
+            return dict(Counter(order_key(canonical(value)) for value in values))
+        return {(False, value): count for value, count in Counter(values).items()}
 
     def plain(self, state: dict[Any, int]) -> Any:
         """Values and counts, in the order of the values."""

@@ -66,6 +66,15 @@ class Exact:
         numerator, denominator = value.as_integer_ratio()
         return cls(numerator * (_UNITS_PER_ONE // denominator))
 
+    @classmethod
+    def sum_of(cls, values: Sequence[float]) -> Exact:
+        """The sum of some values."""
+        units, finite = wholes(values)
+        if len(finite) == len(values):
+            return cls(sum(units))
+        rest = [cls.of(value) for value in values if value - value != 0.0]
+        return sum(rest, cls(sum(units)))
+
     def __add__(self, other: Exact) -> Exact:
         return Exact(
             self.units + other.units,
@@ -98,6 +107,14 @@ class Exact:
         """Build it again."""
         flags = data[0]
         return cls(int_from_bytes(data[1:]), bool(flags & 1), bool(flags & 2), bool(flags & 4))
+
+
+def wholes(values: Sequence[float]) -> tuple[list[int], Sequence[float]]:
+    """The finite values, as whole numbers of units of 2**-1074, and as they are."""
+    finite = [value for value in values if value - value == 0.0]
+    ratios = [value.as_integer_ratio() for value in finite]
+    # Denominators are powers of two: shifting is faster than dividing.
+    return [numerator << (_UNIT + 1 - denominator.bit_length()) for numerator, denominator in ratios], finite
 
 
 def rounded_ratio(numerator: int, denominator: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ from tiffin.windows.exact import (
     rounded_ratio,
     spreads,
     squares,
+    wholes,
 )
 from tiffin.windows.ranges import Ranges
 
@@ -57,6 +59,14 @@ class Count(Aggregate[int]):
     def finished(self, state: int) -> int:
         """The number; zero for no facts."""
         return state
+
+    def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> int:
+        """How many."""
+        return len(values)
+
+    def value_of(self, values: Sequence[Any]) -> int:
+        """How many."""
+        return len(values)
 
     def plain(self, state: int) -> int:
         """The number."""
@@ -102,6 +112,22 @@ class _OfTotal(Aggregate[Total]):
         """Both."""
         return Total(one.count + other.count, one.sum + other.sum)
 
+    def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> Total:
+        """The values added up."""
+        return Total(len(values), Exact.sum_of(values) if self.is_float else Exact(sum(values)))
+
+    def _sum_of(self, values: Sequence[Any]) -> Any:
+        """The sum as the nearest double; of whole numbers, the sum."""
+        if not self.is_float:
+            return sum(values)
+        try:
+            total = math.fsum(values)  # Exact, and rounded once.
+        except (OverflowError, ValueError):
+            total = math.nan
+        if total - total != 0.0:
+            return Exact.sum_of(values).rounded()
+        return total + 0.0
+
     def plain(self, state: Total) -> Any:
         """The number and the bytes of the sum."""
         return [state.count, state.sum.to_bytes()]
@@ -139,11 +165,14 @@ class Sum(_OfTotal):
         """
         if not state.count:
             return None
-        if self.is_float:
-            return state.sum.rounded()
-        if not _MIN <= state.sum.units <= _MAX:
-            raise _overflow(state.sum.units)
-        return state.sum.units
+        return state.sum.rounded() if self.is_float else _within(state.sum.units)
+
+    def value_of(self, values: Sequence[Any]) -> Any:
+        """The sum; null for no facts."""
+        if not values:
+            return None
+        total = self._sum_of(values)
+        return total if self.is_float else _within(total)
 
     def evaluate(self, column: pa.Array, ranges: Ranges) -> pa.Array:
         """By differences of prefix sums."""
@@ -172,6 +201,13 @@ class Mean(_OfTotal):
             return None
         total = state.sum.rounded() if self.is_float else rounded_ratio(state.sum.units, 1)
         return total / state.count
+
+    def value_of(self, values: Sequence[Any]) -> float | None:
+        """The mean; null for no facts."""
+        if not values:
+            return None
+        total = self._sum_of(values)
+        return (total if self.is_float else rounded_ratio(total, 1)) / len(values)
 
     def evaluate(self, column: pa.Array, ranges: Ranges) -> pa.Array:
         """By differences of prefix sums."""
@@ -215,6 +251,13 @@ class _Variance(Aggregate[Moments]):
     def merged(self, one: Moments, other: Moments) -> Moments:
         """Both."""
         return Moments(one.count + other.count, one.sum + other.sum, one.squares + other.squares)
+
+    def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> Moments:
+        """The values and their squares added up."""
+        if self.dtype not in FLOATS:
+            return Moments(len(values), Exact(sum(values) << 1074), sum([value * value for value in values]) << 2148)
+        units = wholes(values)[0]
+        return Moments(len(values), Exact.sum_of(values), sum([unit * unit for unit in units]))
 
     def plain(self, state: Moments) -> Any:
         """The number and the bytes of both sums."""
@@ -292,6 +335,13 @@ class StddevPop(_Variance):
 
     freedom: ClassVar[int] = 0
     is_root: ClassVar[bool] = True
+
+
+def _within(total: int) -> int:
+    """A sum of whole numbers that fits into 64 bits."""
+    if not _MIN <= total <= _MAX:
+        raise _overflow(total)
+    return total
 
 
 def _overflow(total: int) -> InputError:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tiffin import Aggregation, Entity, FeatureStore, FeatureView, Field, FileSource, ManualClock, PushMode, PushSource
+from tiffin import Aggregation, Entity, FeatureStore, FeatureView, Field, FileSource, ManualClock
 from tiffin.config import RepoConfig
 from tiffin.errors import InputError, TypeMismatchError, UnsupportedError
 from tiffin.time import to_us
@@ -209,18 +209,3 @@ def test_plain_views_and_windows_go_together(tmp_path: Path) -> None:
     table = store.get_historical_features(spine, ["spent:s", "newest:amount"]).to_arrow()
     assert table["s"].to_pylist() == [30.0, 1.0]
     assert table["amount"].to_pylist()[1] == 1.0
-
-
-def test_what_serves_windows_is_not_there_yet_and_says_so(tmp_path: Path) -> None:
-    pushed = PushSource(name="pushed", batch_source=FileSource(path="payments.parquet", timestamp_field="ts"))
-    store = opened(tmp_path, windows(Aggregation("amount", "sum", HOUR, name="s"), source=pushed))
-    with pytest.raises(UnsupportedError, match="cannot be read online yet"):
-        store.get_online_features(["spent:s"], [{"card": 1}])
-    for arguments in ({}, {"feature_views": ["spent"]}):
-        with pytest.raises(UnsupportedError, match="cannot be materialized yet"):
-            store.materialize("2024-01-01", "2024-07-01", **arguments)
-    with pytest.raises(UnsupportedError, match="cannot be materialized yet"):
-        store.materialize_incremental("2024-07-01")
-    for to in PushMode:
-        with pytest.raises(UnsupportedError, match="cannot be pushed to it yet"):
-            store.push("pushed", [{"card": 1, "amount": 1.0, "ts": "2024-06-01"}], to=to)

@@ -11,7 +11,7 @@ import duckdb
 from tiffin.backends.duckdb.append import append_rows
 from tiffin.backends.duckdb.asof import AsofJoin, Facts
 from tiffin.backends.duckdb.config import DuckDBOptions
-from tiffin.backends.duckdb.load import newest_facts
+from tiffin.backends.duckdb.load import every_fact, newest_facts
 from tiffin.backends.duckdb.relation import (
     Relation,
     fingerprints,
@@ -144,6 +144,10 @@ class DuckDBEngine(OfflineEngine):
         return facts.read(
             f"SELECT DISTINCT {selected} FROM {facts.relation.sql} f {among} WHERE {bounds}{not_null} ORDER BY ALL"
         )
+
+    def facts(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
+        """Every fact of a load, in batches."""
+        return every_fact(self._facts(plan.facts, plan.keys), plan)
 
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
         """The newest facts per key, in batches."""
