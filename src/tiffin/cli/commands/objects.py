@@ -12,7 +12,6 @@ from tiffin.cli.invocation import Invocation, json_option, pass_invocation
 from tiffin.cli.output import print_json, print_table, print_yaml, say
 from tiffin.definitions import Aggregation, FeatureView
 from tiffin.errors import NotFoundError, RequestError, nearest
-from tiffin.planning.timelines import describe_timelines
 from tiffin.time import format_duration
 
 if TYPE_CHECKING:
@@ -112,6 +111,8 @@ def _describe(store: FeatureStore, definition: Definition) -> dict[str, Any]:
         storage = store.context.snapshot().storage(definition.name)
         shown |= {"version": storage.version, "online_table": storage.table}
         if isinstance(definition, FeatureView) and definition.aggregations:
+            from tiffin.planning.timelines import describe_timelines
+
             shown["kept_online"] = describe_timelines(definition)
     return shown
 
