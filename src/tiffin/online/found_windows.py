@@ -14,7 +14,7 @@ from tiffin.online.found import FieldStatus
 from tiffin.online.timeline import Facts, Timeline, all_tails, has_tiles
 from tiffin.online.windowed import TimelineReader, WindowedFeature, tiles_to_read, values_of_many, visible
 from tiffin.time import from_us
-from tiffin.types import Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp, arrow_type
+from tiffin.types import UnixTimestamp, arrow_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: So many keys are read one by one; the way of many costs about a millisecond, however few they are.
 _FEW_KEYS = 8
-#: Types whose values are the same objects in an answer as in an aggregate.
-_SAME = (Int32, Int64, Float32, Float64, Bool, String, Bytes)
 
 
 class FoundTimelines:
@@ -56,7 +54,7 @@ class FoundTimelines:
         """The keys of the tiles that have to be read, too; none but for keys with many facts."""
         if not any([row is not None and has_tiles(row) for row in self._rows]):  # noqa: C419 - a list is faster
             return []
-        windows = list(dict.fromkeys(feature.window for feature in self._view.features))
+        windows = self._view.request.windows
         found: dict[bytes, None] = {}
         for key, row in zip(self._keys, self._rows, strict=True):
             if key is not None and row is not None and has_tiles(row):
@@ -74,9 +72,11 @@ class FoundTimelines:
         if len(self._rows) > _FEW_KEYS or not self._view.spec.is_plain:
             return self._from_arrays()
         by_key = [self._one(place) for place in range(len(self._rows))]
+        if self._view.is_same:
+            return list(map(list, zip(*by_key, strict=True)))
         return [
             _python(feature, [values[number] for values in by_key])
-            for number, feature in enumerate(self._view.features)
+            for number, feature in enumerate(self._view.request.features)
         ]
 
     def arrays(self) -> list[pa.Array]:
@@ -85,7 +85,7 @@ class FoundTimelines:
 
     def statuses(self) -> NDArray[np.int8]:
         """(entity rows, wanted features) the ``FieldStatus`` of each value."""
-        found = np.full((len(self._rows), len(self._view.features)), FieldStatus.NULL_VALUE, np.int8)
+        found = np.full((len(self._rows), len(self._view.request.features)), FieldStatus.NULL_VALUE, np.int8)
         for number, column in enumerate(self._arrays):
             found[valid_mask(column), number] = FieldStatus.PRESENT
         found[[us is None for us in self.event_us()]] = FieldStatus.NOT_FOUND
@@ -106,10 +106,10 @@ class FoundTimelines:
         """The values of one entity row, as the aggregates give them."""
         key, row, view = self._keys[place], self._rows[place], self._view
         if key is None:
-            return [None] * len(view.features)
+            return [None] * len(view.request.features)
         timeline = Timeline.of(view.spec.codec, row)
         tiles = self._tiles_of(key, timeline) if timeline.tiles else {}
-        return TimelineReader(view.spec, timeline, tiles, self._now_us).values(view.features)
+        return TimelineReader(view.spec, timeline, tiles, self._now_us).values(view.request)
 
     def _tiles_of(self, key: bytes, timeline: Timeline) -> Mapping[bytes, Facts]:
         rows = {tile.name: self._tiles.get(key + tile.name) for tile in timeline.tiles}
@@ -121,7 +121,7 @@ class FoundTimelines:
 
         return [
             list(Column(feature.dtype, arrow=column).python())
-            for feature, column in zip(self._view.features, self._arrays, strict=True)
+            for feature, column in zip(self._view.request.features, self._arrays, strict=True)
         ]
 
     @cached_property
@@ -132,7 +132,7 @@ class FoundTimelines:
         tiled = np.array([row is not None and has_tiles(row) for row in self._rows], np.bool_)
         plain = np.flatnonzero(there & ~tiled)
         facts, counts = self._all_facts(plain)
-        features = self._view.features
+        features = self._view.request.features
         found = values_of_many(self._view.spec, facts, counts, features, self._now_us)
         order = np.concatenate([plain, np.flatnonzero(tiled)])
         positions = np.zeros(len(self._rows), np.int64)
@@ -157,11 +157,10 @@ class FoundTimelines:
 
 def _python(feature: WindowedFeature, values: list[Any]) -> list[Any]:
     """The values of an aggregate as an answer gives them."""
-    if feature.dtype is feature.result:
-        if feature.dtype in _SAME:
-            return values
-        if feature.dtype is UnixTimestamp:
-            return [None if value is None else from_us(value) for value in values]
+    if feature.is_same:
+        return values
+    if feature.dtype is feature.result and feature.dtype is UnixTimestamp:
+        return [None if value is None else from_us(value) for value in values]
     import pyarrow as pa
 
     from tiffin.transforms.column import Column

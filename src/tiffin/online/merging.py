@@ -19,10 +19,13 @@ from tiffin.online.timeline import (
     Tile,
     Timeline,
     all_tails,
+    body_of,
     distinct,
     is_simple,
+    latest_us,
     new_marks,
     tail_head,
+    tail_of,
     tile_facts,
     tile_row,
 )
@@ -311,14 +314,6 @@ class _Work:
         return Merged(timeline, made, gone, counts)
 
 
-def latest_us(facts: Facts) -> int:
-    """The greatest time of facts in order, event or known."""
-    if not len(facts):
-        return NEVER_US
-    newest = int(facts.event[-1])
-    return max(newest, int(facts.known.max())) if facts.codec.has_known else newest
-
-
 def _not_deleted(facts: Facts, deleted_us: tuple[int, int]) -> Facts:
     """The facts after a stamp."""
     if deleted_us[0] == NEVER_US:
@@ -371,6 +366,66 @@ def merge_many(
         now_us: the moment; what no window reaches any more goes.
         limits: when facts become tiles.
     """
+    gone_us = spec.gone_us(now_us)
+    found = _put_behind(spec, rows, facts, sizes, NEVER_US if gone_us is None else gone_us, limits)
+    rest = np.flatnonzero([row is None for row in found])
+    added, known, late = sizes.copy(), np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    if not len(rest):
+        return ManyMerged(found, (), added, known, late)
+    some, _ = _of_keys(facts, np.repeat(np.arange(len(rows)), sizes), np.isin(np.arange(len(rows)), rest))
+    united = _unite(spec, [rows[place] for place in rest.tolist()], some, sizes[rest], gone_us, limits)
+    for place, row in zip(rest.tolist(), united.rows, strict=True):
+        found[place] = row
+    added[rest], known[rest], late[rest] = united.added, united.known, united.late
+    return ManyMerged(found, rest[list(united.alone)].tolist(), added, known, late)
+
+
+def _put_behind(
+    spec: TimelineSpec,
+    rows: Sequence[bytes | None],
+    facts: Facts,
+    sizes: Int64Array,
+    gone_us: int,
+    limits: Limits,
+) -> list[bytes | None]:
+    """The new rows of the keys whose facts all come after those that they have; ``None`` for other keys."""
+    codec, width = facts.codec, facts.codec.width
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    block, content = facts.block.tobytes(), facts.content
+    cuts = facts.starts[np.append(starts, len(facts))].tolist() if codec.has_content else [0] * (len(rows) + 1)
+    first = facts.event[starts].tolist()
+    given = zip(rows, starts.tolist(), ends.tolist(), first, _latest_of_each(facts, starts, ends), strict=True)
+    found: list[bytes | None] = []
+    for place, ((row, start, end, first_us, latest), mark) in enumerate(zip(given, new_marks(len(rows)), strict=True)):
+        count = end - start
+        if first_us <= gone_us or count > limits.tail:
+            found.append(None)
+            continue
+        more = block[start * width : end * width]
+        texts = content[cuts[place] : cuts[place + 1]]
+        if row is None:
+            found.append(tail_head(mark, count, latest) + more + texts)
+            continue
+        tail = tail_of(row, width)
+        if tail is None or first_us <= tail[3] or tail[2] <= gone_us or tail[0] + count > limits.tail:
+            found.append(None)
+            continue
+        head = tail_head(mark, tail[0] + count, max(tail[1], latest))
+        held, held_texts = body_of(row, tail[0], width)
+        found.append(b"".join([head, held, more, held_texts, texts]))
+    return found
+
+
+def _unite(
+    spec: TimelineSpec,
+    rows: Sequence[bytes | None],
+    facts: Facts,
+    sizes: Int64Array,
+    gone_us: int | None,
+    limits: Limits,
+) -> ManyMerged:
+    """The timelines of keys whose facts may be there already, or come between those that are."""
     codec = spec.codec
     simple = np.array([row is None or is_simple(row) for row in rows], np.bool_)
     held = np.zeros(len(rows), np.int64)
@@ -379,10 +434,8 @@ def merge_many(
     if there:
         tails, held[there] = all_tails(codec, [rows[place] for place in there])  # type: ignore[misc]
     simple &= held + sizes <= limits.tail
-    alone = np.flatnonzero(~simple)
     numbers = np.arange(len(rows))
     given, codes = _of_keys(facts, np.repeat(numbers, sizes), simple)
-    gone_us = spec.gone_us(now_us)
     if gone_us is not None:
         given, codes = _after(given, codes, gone_us)
     count = len(rows)
@@ -399,9 +452,9 @@ def merge_many(
         codes = sorted_codes
     now = np.bincount(codes, minlength=count)
     added = now - staying
-    rows_now = _rows(given, now, (added > 0) | (staying < was))
+    changed = _rows(given, now, (added > 0) | (staying < was))
     late = np.where(simple, sizes, 0) - in_time
-    return ManyMerged(rows_now, alone.tolist(), added, in_time - added, late)
+    return ManyMerged(changed, np.flatnonzero(~simple).tolist(), added, in_time - added, late)
 
 
 def _of_keys(facts: Facts, codes: Int64Array, wanted: NDArray[np.bool_]) -> tuple[Facts, Int64Array]:

@@ -56,9 +56,11 @@ TIMELINE, TILE = 1, 2
 NEVER_US = -(1 << 63)
 _HEAD = struct.Struct("<16sB3xIIIqqqq")
 _TILE = struct.Struct("<qqqII16s")
+_COUNTS, _TAIL, _EVENT = struct.Struct("<I4xI"), struct.Struct("<I32xqq"), struct.Struct("<q")
+_TAIL_AT = 20
 _KIND_AT, _TILES_AT, _NO_TILES = 16, slice(24, 28), bytes(4)
-#: The deleted stamp and the coarse time.
-_DELETED_AT, _NEVER = slice(32, 56), struct.pack("<qqq", NEVER_US, NEVER_US, NEVER_US)
+#: Tiles, the deleted stamp and the coarse time, of a timeline that has none of these.
+_BESIDE_AT, _NOTHING_BESIDE = slice(24, 56), struct.pack("<IIqqq", 0, 0, NEVER_US, NEVER_US, NEVER_US)
 _TEXTS = (String, Json, Uuid, TimeUuid)
 #: Types whose values are read from the bytes as aggregates take them.
 PLAIN: tuple[FeatureType, ...] = (*(each for each in FIXED if FIXED[each][0] != "16s"), *_TEXTS, Bytes)
@@ -114,6 +116,14 @@ class FactCodec:
         byte, bit = divmod(self._number[name], 8)
         found: NDArray[np.bool_] = (facts.block["bitmap"][:, byte] >> bit & 1).astype(np.bool_)
         return found
+
+    def filled(self, facts: Facts) -> int:
+        """Which columns have a value in all facts, as bits."""
+        return int.from_bytes(np.bitwise_and.reduce(facts.block["bitmap"], axis=0).tobytes(), "little")
+
+    def number(self, name: str) -> int:
+        """The place of a column in the layout."""
+        return self._number[name]
 
     def fixed(self, facts: Facts, name: str) -> NDArray[Any] | None:
         """(n,) the values of a column of fixed width, 0 where null; ``None`` for another column."""
@@ -193,13 +203,19 @@ class Facts:
             return Facts(self.codec, self.block[start:stop], b"")
         return Facts(self.codec, self.block[start:stop], self.content[self.starts[start] : self.starts[stop]])
 
+    @property
+    def octets(self) -> NDArray[np.uint8]:
+        """(n, width) the bytes of ``block``: numpy compares and moves them faster than elements with fields."""
+        return np.ascontiguousarray(self.block).view(np.uint8).reshape(len(self.block), self.codec.width)
+
     def take(self, places: NDArray[np.intp]) -> Facts:
         """Some of them, in the order of the places."""
+        block = self.octets.take(places, axis=0).reshape(-1).view(self.codec.dtype)
         if not self.codec.has_content:
-            return Facts(self.codec, self.block[places], b"")
+            return Facts(self.codec, block, b"")
         content = self.content
         bounds = zip(self.starts[places].tolist(), self.starts[places + 1].tolist(), strict=True)
-        return Facts(self.codec, self.block[places], b"".join([content[a:b] for a, b in bounds]))
+        return Facts(self.codec, block, b"".join([content[a:b] for a, b in bounds]))
 
     def payload(self, place: int) -> bytes:
         """What decides between facts of the same times (ORD)."""
@@ -264,6 +280,11 @@ def _places_of_distinct(facts: Facts, same: NDArray[np.bool_]) -> NDArray[np.int
     """The places of the different facts, in order; ``same`` says whose times are those of the one before."""
     places = np.arange(len(facts))
     keep = np.ones(len(facts), np.bool_)
+    again = _equal_to_one_before(facts, same)
+    keep[1:] = ~again
+    if (again == same).all():
+        return np.flatnonzero(keep)
+    keep[:] = True
     begins = np.flatnonzero(np.diff(np.concatenate([[False], same]).astype(np.int8)) == 1)
     ends = np.flatnonzero(np.diff(np.concatenate([same, [False]]).astype(np.int8)) == -1) + 1
     for begin, end in zip(begins.tolist(), (ends + 1).tolist(), strict=True):
@@ -273,6 +294,22 @@ def _places_of_distinct(facts: Facts, same: NDArray[np.bool_]) -> NDArray[np.int
         places[begin : begin + len(chosen)] = chosen
         keep[begin + len(chosen) : end] = False
     return places[keep]
+
+
+def _equal_to_one_before(facts: Facts, same: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n - 1,) which facts are the one before them; ``same`` says which of them have its times."""
+    found = np.zeros(len(same), np.bool_)
+    places = np.flatnonzero(same)
+    octets = facts.octets
+    equal = (octets[places] == octets[places + 1]).all(axis=1)
+    if facts.codec.has_content and equal.any():
+        bounds = facts.starts.tolist()
+        content = facts.content
+        for number in np.flatnonzero(equal).tolist():
+            a = int(places[number])
+            equal[number] = content[bounds[a] : bounds[a + 1]] == content[bounds[a + 1] : bounds[a + 2]]
+    found[places[equal]] = True
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +430,40 @@ def has_tiles(row: bytes) -> bool:
 
 def is_simple(row: bytes) -> bool:
     """Whether a timeline is its newest facts and nothing else: no tiles, and nothing was deleted."""
-    return row[_TILES_AT] == _NO_TILES and row[_DELETED_AT] == _NEVER
+    return row[_BESIDE_AT] == _NOTHING_BESIDE
+
+
+def tail_of(row: bytes, width: int) -> tuple[int, int, int, int] | None:
+    """What a row says of its facts, where these are all that the timeline is.
+
+    Args:
+        row: the row of a timeline.
+        width: of a fact's fixed part.
+
+    Returns:
+        How many there are, the greatest of their times, and the event times of the first and the last one; ``None``
+        for a timeline that is more, or has no facts.
+    """
+    if row[_BESIDE_AT] != _NOTHING_BESIDE:
+        return None
+    count, latest, first = _TAIL.unpack_from(row, _TAIL_AT)
+    if not count:
+        return None
+    return count, latest, first, _EVENT.unpack_from(row, _HEAD.size + (count - 1) * width)[0]
+
+
+def latest_us(facts: Facts) -> int:
+    """The greatest time of facts in order, event or known."""
+    if not len(facts):
+        return NEVER_US
+    newest = int(facts.event[-1])
+    return max(newest, int(facts.known.max())) if facts.codec.has_known else newest
+
+
+def body_of(row: bytes, count: int, width: int) -> tuple[bytes, bytes]:
+    """The facts of a timeline that is nothing else, and their contents."""
+    end = _HEAD.size + count * width
+    return row[_HEAD.size : end], row[end:]
 
 
 def tail_head(mark: bytes, count: int, latest_us: int) -> bytes:
@@ -411,7 +481,7 @@ def all_tails(codec: FactCodec, rows: Iterable[bytes]) -> tuple[Facts, Int64Arra
     """The newest facts of many timelines as one, and how many each has; without building each timeline."""
     counts, blocks, contents = [], [], []
     for row in rows:
-        count, listed = struct.unpack_from("<I4xI", row, 20)
+        count, listed = _COUNTS.unpack_from(row, _TAIL_AT)
         at = _HEAD.size + listed
         end = at + count * codec.width
         counts.append(count)

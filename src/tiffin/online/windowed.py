@@ -6,7 +6,7 @@ Python's own sums and searches take microseconds.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,7 @@ import numpy as np
 
 from tiffin.definitions.aggregation import ALL_FACTS
 from tiffin.online.timeline import PLAIN, FactCodec, Facts, Tile, Timeline
-from tiffin.types import FeatureType
+from tiffin.types import Bool, Bytes, FeatureType, Float32, Float64, Int32, Int64, String
 from tiffin.windows.aggregate import Aggregate, Order, plain_values
 from tiffin.windows.conditions import Condition, is_true
 from tiffin.windows.evaluate import Asked, SortedFacts, evaluate_windows
@@ -26,6 +26,9 @@ from tiffin.windows.window import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_SAME = (Int32, Int64, Float32, Float64, Bool, String, Bytes)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,38 @@ class WindowedFeature:
     window: Window
     dtype: FeatureType
     result: FeatureType
+
+    @property
+    def is_same(self) -> bool:
+        """Whether its values are the same objects in an answer as in an aggregate."""
+        return self.dtype is self.result and self.dtype in _SAME
+
+
+@dataclass(frozen=True)
+class WindowRequest:
+    """Features that are asked for together.
+
+    Attributes:
+        features: the features.
+        windows: their different windows.
+        window_numbers: for each feature the number of its window.
+        by_part: for each part that is needed, where its values go in the answer, and over which windows.
+    """
+
+    features: tuple[WindowedFeature, ...]
+    windows: tuple[Window, ...]
+    window_numbers: tuple[int, ...]
+    by_part: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
+
+    @classmethod
+    def of(cls, features: Sequence[WindowedFeature]) -> WindowRequest:
+        """Make it, once for a shape of request."""
+        windows = tuple(dict.fromkeys(feature.window for feature in features))
+        numbers = tuple(windows.index(feature.window) for feature in features)
+        by_part: dict[int, list[tuple[int, int]]] = {}
+        for place, (feature, number) in enumerate(zip(features, numbers, strict=True)):
+            by_part.setdefault(feature.part, []).append((place, number))
+        return cls(tuple(features), windows, numbers, tuple((part, tuple(all_)) for part, all_ in by_part.items()))
 
 
 @dataclass(frozen=True)
@@ -115,12 +150,13 @@ _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 class FactReader:
     """The values of some facts of one key as aggregates take them; columns are read when they are first asked for."""
 
-    __slots__ = ("_columns", "_events", "_facts", "_kept", "_spec")
+    __slots__ = ("_columns", "_events", "_facts", "_filled", "_kept", "_spec")
 
     def __init__(self, spec: TimelineSpec, facts: Facts) -> None:
         self._spec = spec
         self._facts = facts
         self._events: list[int] | None = None
+        self._filled: int | None = None
         self._kept: dict[tuple[str, int | None], tuple[list[Any], list[int] | None]] = {}
         self._columns: dict[str, pa.Array] = {}
 
@@ -131,46 +167,59 @@ class FactReader:
             self._events = self._facts.event.tolist()
         return self._events
 
-    def value(self, number: int, first: int, last: int) -> Any:
-        """The value of a part over the facts from one place on and before another."""
-        values, start, stop = self._between(number, first, last)
-        return self._spec.aggregates[number].value_of(values[start:stop])
+    def put_values(
+        self,
+        number: int,
+        wanted: Sequence[tuple[int, int]],
+        ends: Sequence[tuple[int, int]],
+        found: list[Any],
+    ) -> None:
+        """Put values of a part in their places.
+
+        Args:
+            number: the part.
+            wanted: pairs of a place in ``found`` and the number of a window.
+            ends: for each window the place of its first fact, and the one after its last.
+            found: the values.
+        """
+        values, places = self._all(number)
+        value_of = self._spec.aggregates[number].value_of
+        for place, window in wanted:
+            first, last = ends[window]
+            if places is not None:
+                first, last = bisect_left(places, first), bisect_left(places, last)
+            found[place] = value_of(values[first:last])
 
     def state(self, number: int, first: int = 0, last: int | None = None) -> Any:
-        """The state of a part over these facts."""
+        """The state of a part over the facts from one place on and before another."""
+        values, places = self._all(number)
         last = len(self._facts) if last is None else last
-        values, start, stop = self._between(number, first, last)
-        places = self._kept[self._of(number)][1]
+        if places is not None:
+            first, last = bisect_left(places, first), bisect_left(places, last)
 
         def order_of(position: int) -> Order:
-            place = start + position if places is None else places[start + position]
+            place = first + position if places is None else places[first + position]
             facts = self._facts
             return int(facts.event[place]), int(facts.known[place]), facts.payload(place)
 
-        return self._spec.aggregates[number].gathered(values[start:stop], order_of)
+        return self._spec.aggregates[number].gathered(values[first:last], order_of)
 
-    def _of(self, number: int) -> tuple[str, int | None]:
+    def _all(self, number: int) -> tuple[list[Any], list[int] | None]:
+        """The values of a part that are there and count, and the places of their facts; ``None`` where all are."""
         part = self._spec.parts[number]
-        return part.column, part.condition
-
-    def _between(self, number: int, first: int, last: int) -> tuple[list[Any], int, int]:
-        """The values of a part, and which of them belong to the facts between two places."""
-        of = self._of(number)
+        of = (part.column, part.condition)
         found = self._kept.get(of)
         if found is None:
             found = self._kept[of] = self._values(*of)
-        values, places = found
-        if places is None:
-            return values, first, last
-        return values, bisect_right(places, first - 1), bisect_right(places, last - 1)
+        return found
 
     def _values(self, column: str, condition: int | None) -> tuple[list[Any], list[int] | None]:
-        """The values that are there and count, and the places of their facts; ``None`` where these are all facts."""
-        count = len(self._facts)
+        count, codec = len(self._facts), self._facts.codec
         everything = column == ALL_FACTS
-        chosen = None if everything else self._facts.codec.valid(self._facts, column)
-        if chosen is not None and chosen.all():
-            chosen = None
+        if self._filled is None:
+            self._filled = codec.filled(self._facts)
+        full = everything or self._filled >> codec.number(column) & 1
+        chosen = None if full else codec.valid(self._facts, column)
         if condition is not None:
             held = is_true(self._spec.conditions[condition], self.columns, count)
             chosen = held if chosen is None else chosen & held
@@ -250,21 +299,21 @@ class TimelineReader:
         self._tile_readers: dict[bytes, FactReader] = {}
         self._states: dict[int, list[bytes]] = {}
 
-    def values(self, features: Sequence[WindowedFeature]) -> list[Any]:
+    def values(self, request: WindowRequest) -> list[Any]:
         """The value of each feature, as its aggregate gives it."""
-        places: dict[Window, tuple[int, int]] = {}
         events = self._tail.events
-        found = []
-        for feature in features:
-            window = feature.window
-            ends = places.get(window)
-            if ends is None:
-                after, until = window.bounds(self._now_us)
-                ends = places[window] = (bisect_right(events, after), bisect_right(events, until))
-            if self._timeline.tiles:
-                found.append(self._over_tiles(feature.part, window, *ends))
-            else:
-                found.append(self._tail.value(feature.part, *ends))
+        ends = [
+            (bisect_right(events, after), bisect_right(events, until))
+            for after, until in (window.bounds(self._now_us) for window in request.windows)
+        ]
+        if self._timeline.tiles:
+            return [
+                self._over_tiles(feature.part, feature.window, *ends[number])
+                for feature, number in zip(request.features, request.window_numbers, strict=True)
+            ]
+        found: list[Any] = [None] * len(request.features)
+        for part, wanted in request.by_part:
+            self._tail.put_values(part, wanted, ends, found)
         return found
 
     def _over_tiles(self, part: int, window: Window, first: int, last: int) -> Any:

@@ -15,7 +15,7 @@ from tiffin.definitions import FeatureView, LabelView
 from tiffin.errors import RequestError, UnsupportedError
 from tiffin.online.defaults import default_column, python_default
 from tiffin.online.rows import RowCodec, RowReader, row_codec, state_bytes
-from tiffin.online.windowed import TimelineSpec, WindowedFeature
+from tiffin.online.windowed import TimelineSpec, WindowRequest
 from tiffin.planning.references import (
     ComputedView,
     OutputColumn,
@@ -84,14 +84,16 @@ class TimelineRead:
         key_set: which of the plan's key sets is its key.
         types: the types of the wanted features.
         spec: its timelines.
-        features: the wanted features.
+        request: the wanted features.
+        is_same: whether all values are the same objects in an answer as in an aggregate.
     """
 
     table: str
     key_set: int
     types: tuple[FeatureType, ...]
     spec: TimelineSpec
-    features: tuple[WindowedFeature, ...]
+    request: WindowRequest
+    is_same: bool
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,14 @@ def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> Vi
     if selected.view.aggregations:
         spec = timeline_spec(selected.view)
         features = windowed_features(selected.view, selected.features, spec)
-        return TimelineRead(storage.table, key_set, tuple(item.dtype for item in features), spec, features)
+        return TimelineRead(
+            table=storage.table,
+            key_set=key_set,
+            types=tuple(item.dtype for item in features),
+            spec=spec,
+            request=WindowRequest.of(features),
+            is_same=all(item.is_same for item in features),
+        )
     layouts = []
     codecs = codecs_of(storage)
     for number, (layout, codec) in enumerate(zip(storage.layouts, codecs, strict=True)):
