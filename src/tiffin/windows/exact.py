@@ -20,6 +20,7 @@ and large superaccumulators", 2015. Here windows need differences of prefix sums
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,8 @@ CACHED = 1 << 15
 #: Digits whose products, many of them, can be added up in int64.
 DIGIT_BITS = 24
 _INF = float("inf")
+#: From so many values on, numpy adds them up faster than Python.
+_MANY = 64
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ class Exact:
     @classmethod
     def sum_of(cls, values: Sequence[float]) -> Exact:
         """The sum of some values."""
+        if len(values) > _MANY and math.isfinite(sum(values)):
+            limbs = float_sums([np.array(values, np.float64)], len(values), lambda part: part.sum(keepdims=True))
+            return cls() if limbs is None else cls(limbs.units())
         units, finite = wholes(values)
         if len(finite) == len(values):
             return cls(sum(units))
@@ -180,6 +186,11 @@ class Limbs:
             carried = _carried([limb[part] for limb in parts], self.width)
             found[part] = _round_carried(carried, self.width, self.quantum)
         return found
+
+    def units(self) -> int:
+        """The sum of the only window, in units of 2**-1074."""
+        exponents = range(self.quantum + _UNIT, self.quantum + _UNIT + self.width * len(self.parts), self.width)
+        return sum(int(part[0]) << exponent for part, exponent in zip(self.parts, exponents, strict=True))
 
     def digits(self) -> list[Int64Array]:
         """(windows,) digits of base 2**24, the lowest first; the last one has the sign."""
