@@ -205,7 +205,10 @@ def _in_blocks(aggregate: Aggregate[Any], column: pa.Array, ranges: Ranges) -> p
 
     if not aggregate.in_blocks or not len(ranges):
         return aggregate.evaluate(column, ranges)
-    parts = [aggregate.evaluate(column, block) for block in ranges.blocks(_BLOCK_FACTS)]
+    parts = []
+    for block in ranges.blocks(_BLOCK_FACTS):
+        start, stop, over_these = block.touched()
+        parts.append(aggregate.evaluate(column.slice(start, stop - start), over_these))
     return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
 
 

@@ -258,14 +258,8 @@ class CountDistinct(Aggregate[frozenset[Any]]):
 
     def evaluate(self, column: pa.Array, ranges: Ranges) -> pa.Array:
         """Counts the values whose like, before them, is not in the window."""
-        codes = _codes(column)[0]
-        by_code = np.argsort(codes, kind="stable")
-        before = np.full(len(codes), -1, np.int64)
-        same = codes[by_code[1:]] == codes[by_code[:-1]]
-        before[by_code[1:][same]] = by_code[:-1][same]
-        windows, places = ranges.spread()
-        new = before[places] < ranges.first[windows]
-        return arrow_column(np.bincount(windows[new], minlength=len(ranges)).astype(np.int64))
+        windows, _ = ranges.distinct(_codes(column)[0])
+        return arrow_column(np.bincount(windows, minlength=len(ranges)).astype(np.int64))
 
 
 class TopK(Aggregate[dict[Any, int]]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,21 @@ class Ranges:
             windows, places = windows[keep], places[keep]
         return windows, places
 
+    def distinct(self, values: NDArray[Any]) -> tuple[Int64Array, Int64Array]:
+        """(n,) windows and (n,) places like ``spread``, of the facts whose value none before them in the window has.
+
+        Args:
+            values: (facts,) of any type that can be sorted; there are no holes.
+        """
+        assert self.hole_windows is None
+        by_value = np.argsort(values, kind="stable")
+        before = np.full(len(values), -1, np.int64)
+        same = values[by_value[1:]] == values[by_value[:-1]]
+        before[by_value[1:][same]] = by_value[:-1][same]
+        windows, places = self.spread()
+        new = before[places] < self.first[windows]
+        return windows[new], places[new]
+
     def dense(self) -> tuple[Int64Array, Ranges]:
         """The facts of all windows, each window's by itself: (facts,) places, and ranges of these without holes."""
         _, places = self.spread()
@@ -121,6 +137,12 @@ class Ranges:
         kept = chosen[self.hole_places]
         places = before[self.hole_places[kept]]
         return Ranges(before[self.first], before[self.last], self.hole_windows[kept], places)
+
+    def touched(self) -> tuple[int, int, Ranges]:
+        """From where to where the facts of all windows stand, and the same windows over these facts alone."""
+        start, stop = int(self.first.min()), int(self.last.max())
+        places = None if self.hole_places is None else self.hole_places - start
+        return start, stop, Ranges(self.first - start, self.last - start, self.hole_windows, places)
 
     def take(self, windows: Int64Array) -> Ranges:
         """Some of the windows; their numbers rise."""
