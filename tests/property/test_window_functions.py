@@ -108,6 +108,7 @@ VALUES: dict[Any, list[Any]] = {
     Float64: ODD,
     String: ["", "a", "b", "é", "zz"],
 }
+PARAMS = {"n": 3, "p": 0.3, "precision": 5}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -117,7 +118,7 @@ def test_no_order_and_no_split_shows_in_the_bytes_of_a_state(name: str, data: st
     """WR-2 for states: the same facts give the same bytes, in whatever order they come and are merged."""
     dtypes = [dtype for dtype in VALUES if CLASSES[name].accepts is None or dtype in CLASSES[name].accepts]
     dtype = data.draw(st.sampled_from(dtypes))
-    function = make_aggregate(name, dtype, {"n": 3} if FUNCTIONS[name] else {})
+    function = make_aggregate(name, dtype, {key: PARAMS[key] for key in FUNCTIONS[name]})
     values = data.draw(st.lists(st.sampled_from(VALUES[dtype]), max_size=12))
     items = [(value, (number // 2, number % 2, repr(value).encode())) for number, value in enumerate(values)]
     whole = function.initial()

@@ -28,6 +28,7 @@ COLUMNS: dict[str, FeatureType] = {
     "at": UnixTimestamp,
 }
 SPREADS = ("var_samp", "var_pop", "stddev_samp", "stddev_pop")
+PARTS = [0.0, 0.01, 0.07, 0.25, 0.5, 1 / 3, 0.9, 0.999, 1.0]
 ODD = [0.0, -0.0, 1.5, 1e308, -1e308, 5e-324, -5e-324, math.inf, -math.inf, math.nan, 2.0**53, 0.1]
 
 
@@ -52,6 +53,12 @@ def random_columns(rng: np.random.Generator, count: int, *, odd: bool = True) ->
 
 def arrow_columns(columns: dict[str, list[Any]]) -> dict[str, pa.Array]:
     return {name: pa.array(values, arrow_type(COLUMNS[name])) for name, values in columns.items()}
+
+
+def random_params(rng: np.random.Generator, function: str) -> tuple[tuple[str, Any], ...]:
+    """Parameters of a function, small enough that a few values already have to be estimated."""
+    drawn = {"n": int(rng.integers(1, 4)), "p": float(rng.choice(PARTS)), "precision": int(rng.integers(4, 7))}
+    return tuple((name, drawn[name]) for name in FUNCTIONS[function])
 
 
 @dataclass(frozen=True)
@@ -106,14 +113,15 @@ def random_case(
             fitting = [name for name in fitting if name != "wide"]
         column = "*" if function == "count" and rng.random() < 0.3 else str(rng.choice(fitting))
         window = random_window(rng, spread)
-        n = int(rng.integers(1, 4))
-        params = (("n", n),) if FUNCTIONS[function] else ()
+        params = random_params(rng, function)
         condition = 0 if rng.random() < 0.3 else None
         where = None if condition is None else (lambda row: row["i"] is not None and row["i"] > 0)
         dtype = Bool if column == "*" else COLUMNS[column]
         asked.append(Asked(function, column, dtype, window, condition, params))
         specs.append(
-            WindowSpec(function, column, window.length_us, window.slide_us, window.offset_us, n=n, where=where)
+            WindowSpec(
+                function, column, window.length_us, window.slide_us, window.offset_us, where=where, **dict(params)
+            )
         )
     return Case(
         keys=rng.integers(0, keys, facts),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions.base import caller
-from tiffin.errors import DefinitionError, DefinitionTypeError, UnsupportedError, nearest
+from tiffin.errors import DefinitionError, DefinitionTypeError, nearest
 from tiffin.time import duration_us, format_duration
 
 if TYPE_CHECKING:
@@ -17,23 +17,57 @@ if TYPE_CHECKING:
 #: The column that stands for the facts themselves.
 ALL_FACTS = "*"
 
-#: Function to the parameters that it needs. What each computes is in ``tiffin.windows``.
-FUNCTIONS: Mapping[str, tuple[str, ...]] = {
-    "count": (),
-    "sum": (),
-    "mean": (),
-    "min": (),
-    "max": (),
-    "var_samp": (),
-    "var_pop": (),
-    "stddev_samp": (),
-    "stddev_pop": (),
-    "first": (),
-    "last": (),
-    "first_n": ("n",),
-    "last_n": ("n",),
-    "count_distinct": (),
-    "top_k": ("n",),
+#: The largest ``n``: a list of more values is no feature.
+MAX_N = 10_000
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a parameter of a function may be.
+
+    Attributes:
+        smallest, largest: the numbers that it lies between, or is one of.
+        is_whole: whether it is a whole number.
+        default: what it is when left out; ``None`` where it has to be given.
+    """
+
+    smallest: int
+    largest: int
+    is_whole: bool = True
+    default: int | None = None
+
+    def __str__(self) -> str:
+        """What may be given, as people read it."""
+        return f"a {'whole ' if self.is_whole else ''}number from {self.smallest} to {self.largest:,}"
+
+    def accepts(self, value: object) -> bool:
+        """Whether a value may be given; truth values are no numbers here."""
+        if isinstance(value, bool) or not isinstance(value, int if self.is_whole else int | float):
+            return False
+        return self.smallest <= value <= self.largest
+
+
+_N = Parameter(1, MAX_N)
+
+#: Function to its parameters. What each computes is in ``tiffin.windows``.
+FUNCTIONS: Mapping[str, Mapping[str, Parameter]] = {
+    "count": {},
+    "sum": {},
+    "mean": {},
+    "min": {},
+    "max": {},
+    "var_samp": {},
+    "var_pop": {},
+    "stddev_samp": {},
+    "stddev_pop": {},
+    "first": {},
+    "last": {},
+    "first_n": {"n": _N},
+    "last_n": {"n": _N},
+    "count_distinct": {},
+    "top_k": {"n": _N},
+    "approx_count_distinct": {"precision": Parameter(4, 16, default=12)},
+    "approx_percentile": {"p": Parameter(0, 1, is_whole=False), "precision": Parameter(1, 20, default=7)},
 }
 
 #: Other names of the same functions.
@@ -47,12 +81,6 @@ ALIASES: Mapping[str, str] = {
     "std_pop": "stddev_pop",
     "nunique": "count_distinct",
 }
-
-#: Functions that are known and not there yet.
-_LATER = ("approx_count_distinct", "approx_percentile")
-
-#: The largest ``n``: a list of more values is no feature.
-MAX_N = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,13 +101,14 @@ class Aggregation:
         offset: how long before ``t`` the window ends.
         params: parameters of the function.
         n: how many values ``first_n``, ``last_n`` and ``top_k`` give; the same as in ``params``.
-        p: the quantile of ``approx_percentile``.
-        precision: how exact a function that estimates is.
+        p: which percentile ``approx_percentile`` gives, as a part of 1: 0.5 for the median.
+        precision: how exact an estimate is: ``approx_count_distinct`` has ``2**precision`` registers (4 to 16, 12 when
+            left out), ``approx_percentile`` a relative error of at most ``2**-(precision + 1)`` (1 to 20, 7 when left
+            out).
         location: ``file:line`` of the declaration; not part of its value.
 
     Raises:
         DefinitionError: with the file and line of the declaration.
-        UnsupportedError: the function is known and not there yet.
 
     >>> Aggregation("amount", "sum", timedelta(hours=1)).resolved_name()
     'sum_amount_3600s'
@@ -216,13 +245,6 @@ class Aggregation:
         if not self.function:
             raise self.error(f"{self.subject} has no function", hint=f"functions are {', '.join(FUNCTIONS)}")
         self._set("function", self.function.lower())
-        if self.function in _LATER:
-            raise UnsupportedError(
-                f"{self.subject}: {self.function} is not supported yet",
-                subject=self.subject,
-                location=self.location,
-                hint="use an exact function such as count_distinct",
-            )
         if self.canonical_function not in FUNCTIONS:
             hint = nearest(self.function, [*FUNCTIONS, *ALIASES])
             raise self.error(f"{self.subject}: there is no function {self.function!r}", hint=hint)
@@ -231,25 +253,32 @@ class Aggregation:
             raise self.error(f"{self.subject}: {self.function} of {ALL_FACTS!r} has no meaning", hint=hint)
 
     def _check_params(self) -> None:
-        """Gather the parameters in ``params``, exactly those that the function needs."""
+        """Gather the parameters in ``params``, exactly those that the function has; defaults are written out.
+
+        So they are part of the definition, and another default some day changes no view that there is (DEF-4).
+        """
         given: Any = {} if self.params is None else self.params
         self._check_type("params", given, Mapping)
         params = dict(given)
         for key in ("n", "p", "precision"):
             value = getattr(self, key)
-            if value is not None and params.setdefault(key, value) != value:
+            if value is None:
+                continue
+            if key in params and params[key] != value:
                 raise self.error(f"{self.subject}: {key} is {value!r} and, in params, {params[key]!r}")
+            params[key] = value
         wanted = FUNCTIONS[self.canonical_function]
         for key in params:
             if key not in wanted:
                 hint = f"it takes {', '.join(wanted)}" if wanted else "it takes no parameters"
                 raise self.error(f"{self.subject}: {self.function} has no parameter {key!r}", hint=hint)
-        for key in wanted:
+        for key, parameter in wanted.items():
             value = params.get(key)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_N:
+            value = parameter.default if value is None else value
+            if value is None or not parameter.accepts(value):
                 found = "is missing" if value is None else f"is {value!r}"
-                hint = f"pass {key}=, a whole number from 1 to {MAX_N:,}"
-                raise self.error(f"{self.subject}: parameter {key} {found}", hint=hint)
+                raise self.error(f"{self.subject}: parameter {key} {found}", hint=f"pass {key}=, {parameter}")
+            params[key] = value if parameter.is_whole else float(value)
         self._set("params", params)
         for key in ("n", "p", "precision"):
             self._set(key, params.get(key))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from tiffin.semantics.oracle import Fact, Key, Mode, Row, known_facts, newest, order
+from tiffin.semantics.oracle_estimates import distinct_estimate, percentile_estimate
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class WindowSpec:
         slide_us: what the old edge is rounded down to a multiple of; None for exact edges.
         offset_us: how long before `t` the window ends.
         n: how many values a list has.
+        p: which percentile.
+        precision: of an estimate.
         where: whether a fact counts; None for all.
     """
 
@@ -34,6 +37,8 @@ class WindowSpec:
     slide_us: int | None = None
     offset_us: int = 0
     n: int = 1
+    p: float = 0.5
+    precision: int = 7
     where: Callable[[Row], bool] | None = None
 
 
@@ -78,17 +83,21 @@ def window_value(facts: Iterable[Fact], key: Key, t: int, mode: Mode, spec: Wind
         value = True if spec.column == "*" else payload[spec.column]
         if value is not None:
             values.append(value)
-    return aggregate(spec.function, values, spec.n)
+    return aggregate(spec.function, values, spec.n, spec.p, spec.precision)
 
 
-def aggregate(function: str, values: Sequence[object], n: int = 1) -> object:
+def aggregate(function: str, values: Sequence[object], n: int = 1, p: float = 0.5, precision: int = 7) -> object:
     """A function of values in ORD. Of no values counts are 0 and all else is null."""
     if function == "count":
         return len(values)
     if function == "count_distinct":
         return len({same(value) for value in values})
+    if function == "approx_count_distinct":
+        return distinct_estimate(values, precision)
     if not values:
         return None
+    if function == "approx_percentile":
+        return percentile_estimate([value for value in values if isinstance(value, int | float)], p, precision)
     return _OF_SOME[function](list(values), n)
 
 

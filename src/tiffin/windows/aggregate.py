@@ -281,6 +281,13 @@ def canonical(value: Any) -> Any:
     return value
 
 
+def canonical_floats(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) the same of many floats, as a copy."""
+    found = values + 0.0
+    found[np.isnan(found)] = np.nan
+    return found
+
+
 def order_key(value: Any) -> tuple[bool, Any]:
     """A key that sorts values of one type: NaN last, minus zero before zero."""
     if isinstance(value, float):

@@ -8,6 +8,8 @@ from typing import Any
 from tiffin.types import FeatureType
 from tiffin.windows.aggregate import Aggregate
 from tiffin.windows.choices import CountDistinct, First, FirstN, Last, LastN, Max, Min, TopK
+from tiffin.windows.distinct import ApproxCountDistinct
+from tiffin.windows.percentiles import ApproxPercentile
 from tiffin.windows.sums import Count, Mean, StddevPop, StddevSamp, Sum, VarPop, VarSamp
 
 #: Name to class; the names are those of ``tiffin.definitions.aggregation.FUNCTIONS``.
@@ -27,6 +29,8 @@ FUNCTIONS: Mapping[str, type[Aggregate[Any]]] = {
     "last_n": LastN,
     "count_distinct": CountDistinct,
     "top_k": TopK,
+    "approx_count_distinct": ApproxCountDistinct,
+    "approx_percentile": ApproxPercentile,
 }
 
 

@@ -49,6 +49,20 @@ WRONG = {
     "missing parameter": ({"function": "last_n"}, r"(?s)parameter n is missing.*pass n="),
     "wrong parameter": ({"function": "top_k", "n": 0}, "parameter n is 0"),
     "needless parameter": ({"n": 3}, "sum has no parameter 'n'"),
+    "percentile without p": ({"function": "approx_percentile"}, r"(?s)p is missing.*pass p=, a number from 0 to 1"),
+    "percentile of a hundred": ({"function": "approx_percentile", "p": 95}, r"(?s)p is 95.*a number from 0 to 1"),
+    "percentile of nothing": ({"function": "approx_percentile", "p": float("nan")}, "parameter p is nan"),
+    "percentile as text": ({"function": "approx_percentile", "p": "0.5"}, "parameter p is '0.5'"),
+    "percentile as truth": ({"function": "approx_percentile", "p": True}, "parameter p is True"),
+    "too precise": (
+        {"function": "approx_count_distinct", "precision": 17},
+        r"(?s)precision is 17.*pass precision=, a whole number from 4 to 16",
+    ),
+    "half precise": ({"function": "approx_count_distinct", "precision": 4.5}, "precision is 4.5"),
+    "percentile of a distinct count": (
+        {"function": "approx_count_distinct", "p": 0.5},
+        r"(?s)has no parameter 'p'.*it takes precision",
+    ),
     "two parameters": ({"function": "last_n", "n": 3, "params": {"n": 4}}, "n is 3 and, in params, 4"),
 }
 
@@ -69,10 +83,14 @@ def test_an_argument_of_another_type_is_refused(arguments: dict[str, Any]) -> No
         Aggregation(**{"column": "amount", "function": "sum", **arguments})
 
 
-@pytest.mark.parametrize("function", ["approx_count_distinct", "approx_percentile"])
-def test_an_estimate_is_refused_until_it_is_there(function: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"{function} is not supported yet"):
-        Aggregation("amount", function, HOUR)
+def test_what_an_estimate_is_made_with_is_part_of_its_definition() -> None:
+    assert Aggregation("merchant", "approx_count_distinct").params == {"precision": 12}
+    median = Aggregation("amount", "approx_percentile", HOUR, p=0.5)
+    assert str(median) == "approx_percentile(amount, p=0.5, precision=7) over 1h"
+    assert median == Aggregation("amount", "approx_percentile", HOUR, params={"p": 0.5, "precision": 7})
+    assert (median.p, median.precision) == (0.5, 7)
+    assert Aggregation.from_spec(median.to_spec()) == median
+    assert Aggregation("amount", "approx_percentile", p=1).to_spec()["params"]["p"] == 1.0
 
 
 def test_other_names_lead_to_functions() -> None:

@@ -209,3 +209,17 @@ def test_plain_views_and_windows_go_together(tmp_path: Path) -> None:
     table = store.get_historical_features(spine, ["spent:s", "newest:amount"]).to_arrow()
     assert table["s"].to_pylist() == [30.0, 1.0]
     assert table["amount"].to_pylist()[1] == 1.0
+
+
+def test_estimates_of_few_facts_are_exact(tmp_path: Path) -> None:
+    view = windows(
+        Aggregation("merchant", "approx_count_distinct", HOUR, name="merchants"),
+        Aggregation("amount", "approx_percentile", name="median", p=0.5),
+        Aggregation("cents", "approx_percentile", name="least", p=0, precision=1),
+    )
+    found = asked(opened(tmp_path, view), [(1, 0), (1, 59 * MINUTE_US), (2, 59 * MINUTE_US), (3, 0)])
+    assert found == {
+        "merchants": [1, 2, 0, 0],
+        "median": [10.0, 10.0, 1.0, None],
+        "least": [1000.0, 10.0, 100.0, None],
+    }

@@ -64,6 +64,11 @@ def test_declared_types_are_checked_and_the_rest_is_found() -> None:
 
 REFUSED = {
     "sum of strings": (Aggregation("city", "sum"), DefinitionTypeError, "sum cannot be computed from column 'city'"),
+    "percentile of strings": (
+        Aggregation("city", "approx_percentile", p=0.5),
+        DefinitionTypeError,
+        "approx_percentile cannot be computed from column 'city'",
+    ),
     "unknown column": (Aggregation("trip", "sum"), SourceError, r"(?s)no column 'trip'.*did you mean trips"),
     "filter by no column": (Aggregation("trips", "sum", filter="cty = 'a'"), DefinitionError, "did you mean city"),
     "filter in no SQL": (Aggregation("trips", "sum", filter="trips >"), DefinitionError, "cannot be read"),
