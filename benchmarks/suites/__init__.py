@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.case import Suite
-from benchmarks.suites import applying, functions, joins, large_join, materializing, reads, starting, stores, windows
+from benchmarks.suites import (
+    applying,
+    functions,
+    joins,
+    large_join,
+    materializing,
+    reads,
+    starting,
+    stores,
+    timelines,
+    windows,
+)
 
 #: Name to the function that makes the suite; `quick` is the small version, a check of the harness more than a
 #: measurement.
@@ -14,6 +25,8 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "join": joins.suite,
     "large-join": large_join.suite,
     "windows": windows.suite,
+    "window-loads": timelines.load_suite,
+    "window-reads": timelines.read_suite,
     "online": reads.suite,
     "materialize": materializing.suite,
     "stores": stores.read_suite,

@@ -124,8 +124,13 @@ class OfflineEngine(ABC):
         """
 
     @abstractmethod
-    def facts(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
-        """Every fact that a load asks for, in any order, in batches of bounded size; of the columns of ``newest``."""
+    def facts(self, plan: LoadPlan) -> Iterator[pa.Table]:
+        """Every fact that a load asks for, with the columns of ``newest``.
+
+        Yields:
+            Tables with the facts of some keys, in any order, of bounded size unless one key has more. All facts of a
+            key are in one of them: what is kept of a key is then put together once.
+        """
 
     @abstractmethod
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:

@@ -204,7 +204,7 @@ class OnlineWrite:
 
 
 def prepare_write(
-    ctx: Context, view: FeatureView, storage: ViewStorage, batch: pa.RecordBatch
+    ctx: Context, view: FeatureView, storage: ViewStorage, batch: pa.RecordBatch | pa.Table
 ) -> Callable[[], OnlineWrite]:
     """Encode facts now, to be written by calling what is returned; another thread may do that.
 

@@ -34,7 +34,7 @@ _ATTEMPTS, _LONGEST_PAUSE = 200, 0.05
 
 
 def encode_timelines(
-    view: FeatureView, spec: TimelineSpec, batch: pa.RecordBatch
+    view: FeatureView, spec: TimelineSpec, batch: pa.RecordBatch | pa.Table
 ) -> tuple[list[bytes], Facts, Int64Array]:
     """Facts by key: the distinct keys, all facts in the order of the keys and of their times, and how many each has.
 
@@ -49,13 +49,14 @@ def encode_timelines(
     """
     import pyarrow as pa
 
+    table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
     for name, dtype in spec.codec.types.items():
-        check_cells(single_chunk(batch.column(name)), dtype, name)
-    codes, valid, wanted = key_codes(pa.Table.from_batches([batch]), view.join_keys)
+        check_cells(single_chunk(table.column(name)), dtype, name)
+    codes, valid, wanted = key_codes(table, view.join_keys)
     if not valid.all():
-        batch, codes = batch.filter(pa.array(valid)), codes[valid]
-    event, known = (numpy_values(single_chunk(batch.column(name))) for name in (EVENT_COLUMN, KNOWN_COLUMN))
-    facts, sorted_codes = distinct(spec.codec.encode(batch, event, known), codes)
+        table, codes = table.filter(pa.array(valid)), codes[valid]
+    event, known = (numpy_values(single_chunk(table.column(name))) for name in (EVENT_COLUMN, KNOWN_COLUMN))
+    facts, sorted_codes = distinct(spec.codec.encode(table, event, known), codes)
     assert sorted_codes is not None
     sizes = np.bincount(sorted_codes, minlength=wanted.num_rows)
     parts = [

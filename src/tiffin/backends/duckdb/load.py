@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tiffin.backends.duckdb.asof import Facts, cast_feature
 from tiffin.backends.duckdb.relation import ONE_PART
+from tiffin.columns import numpy_values
 from tiffin.planning.materialization import LoadPlan
 from tiffin.types import Bool, Bytes, Int32, Int64, UnixTimestamp
 
@@ -15,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Rows per batch: with some tens of features about 100 MB in all forms that a row takes on its way.
 _BATCH_ROWS = 100_000
-#: Of facts that are kept together by key, more: the fewer batches have facts of one key, the less is read back.
-_MANY_ROWS = 1_000_000
+#: Facts of some keys that are kept together: a few hundred MB in all forms. Sorting is faster than so many passes.
+_PART_ROWS, _MANY_PARTS = 2_000_000, 16
 
 
 def newest_facts(facts: Facts, plan: LoadPlan, *, batch_rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -51,15 +55,55 @@ def newest_facts(facts: Facts, plan: LoadPlan, *, batch_rows: int = _BATCH_ROWS)
         yield _named(batch, plan, facts)
 
 
-def every_fact(facts: Facts, plan: LoadPlan, *, batch_rows: int = _MANY_ROWS) -> Iterator[pa.RecordBatch]:
-    """Every fact that a plan asks for, in any order, with the columns of ``newest_facts``."""
-    selected = [f"{facts.key(key)} AS k{i}" for i, key in enumerate(plan.keys)]
+def every_fact(facts: Facts, plan: LoadPlan, *, part_rows: int = _PART_ROWS) -> Iterator[pa.Table]:
+    """Every fact that a plan asks for, with the columns of ``newest_facts``; all facts of a key come together.
+
+    The keys are divided by their hash, and each part is read by itself. That is faster than sorting while the parts are
+    few; where they are many, the engine sorts by part, for which it may need room on disk.
+
+    Yields:
+        Tables of about ``part_rows`` facts, or of one part that has more.
+    """
+    import pyarrow as pa
+
+    keys = [facts.key(key) for key in plan.keys]
+    condition = _condition(facts, plan) + "".join(f" AND {key} IS NOT NULL" for key in keys)
+    selected = [f"{key} AS k{i}" for i, key in enumerate(keys)]
     selected += [f"{facts.event.us} AS e", f"{facts.known_us} AS c"]
     selected += [f"{facts.feature(column)} AS f{i}" for i, column in enumerate(plan.facts.payload)]
-    not_null = "".join(f" AND {facts.key(key)} IS NOT NULL" for key in plan.keys)
-    sql = f"SELECT {', '.join(selected)} FROM {facts.relation.sql} f WHERE {_condition(facts, plan)}{not_null}"
-    for batch in facts.stream(sql, batch_rows):
-        yield _named(batch, plan, facts)
+    source = f"FROM {facts.relation.sql} f WHERE {condition}"
+    with facts.reading():
+        (counted,) = facts.connection.sql(f"SELECT count(*) {source}").fetchall()[0]
+    parts = max(1, -(-counted // part_rows)) if keys else 1
+    part = f"hash({', '.join(keys)}) % {parts}" if parts > 1 else "0"
+    sql = f"SELECT {', '.join(selected)} {source}"
+    if parts <= _MANY_PARTS:
+        for number in range(parts):
+            batches = [_named(batch, plan, facts) for batch in facts.stream(f"{sql} AND {part} = {number}", part_rows)]
+            if batches:
+                yield pa.Table.from_batches(batches)
+        return
+    sql = f"SELECT CAST({part} AS BIGINT) AS p, {', '.join(selected)} {source} ORDER BY p"
+    yield from _part_by_part(facts.stream(sql, part_rows), plan, facts)
+
+
+def _part_by_part(batches: Iterator[pa.RecordBatch], plan: LoadPlan, facts: Facts) -> Iterator[pa.Table]:
+    """Batches that are sorted by part, as one table a part."""
+    import pyarrow as pa
+
+    held: list[pa.RecordBatch] = []
+    number = None
+    for batch in batches:
+        parts = numpy_values(batch.column("p"))
+        cuts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), batch.num_rows]
+        for start, stop in pairwise(cuts):
+            if held and parts[start] != number:
+                yield pa.Table.from_batches(held)
+                held = []
+            number = parts[start]
+            held.append(_named(batch.slice(start, stop - start), plan, facts))
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def _in_key_order(plan: LoadPlan) -> str:

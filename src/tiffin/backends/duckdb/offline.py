@@ -145,8 +145,8 @@ class DuckDBEngine(OfflineEngine):
             f"SELECT DISTINCT {selected} FROM {facts.relation.sql} f {among} WHERE {bounds}{not_null} ORDER BY ALL"
         )
 
-    def facts(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
-        """Every fact of a load, in batches."""
+    def facts(self, plan: LoadPlan) -> Iterator[pa.Table]:
+        """Every fact of a load, those of some keys at a time."""
         return every_fact(self._facts(plan.facts, plan.keys), plan)
 
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
