@@ -612,6 +612,8 @@ class FeatureStore(WithGaps):
         allow_registry_cache: bool = True,
         to: PushMode | None = None,
         transform_on_write: bool = True,
+        *,
+        wait: bool = True,
     ) -> PushReport:
         """Push facts to every view of a push source; all rows are checked before any is written (WR-5, WR-6).
 
@@ -621,6 +623,7 @@ class FeatureStore(WithGaps):
             to: ``PushMode.ONLINE`` when left out, ``OFFLINE`` or ``ONLINE_AND_OFFLINE``; the history is appended to.
             allow_registry_cache: accepted for compatibility.
             transform_on_write: accepted for compatibility.
+            wait: accepted, and true whatever is said: what was pushed can be read when the call returns.
 
         Raises:
             NotFoundError: there is no such push source, or no view has it.
@@ -638,6 +641,8 @@ class FeatureStore(WithGaps):
         allow_registry_cache: bool = True,
         to: PushMode | None = None,
         transform_on_write: bool = True,
+        *,
+        wait: bool = True,
     ) -> PushReport:
         """Like ``push``, without holding up the event loop."""
         import asyncio

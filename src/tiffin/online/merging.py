@@ -191,7 +191,9 @@ class _Work:
             united, _ = distinct(Facts.joined(self._spec.codec, [held, some]))
             if len(united) > len(held):
                 added += len(united) - len(held)
-                self._tiles[place] = self._tile(united)
+                all_new = len(united) == len(held) + len(some)
+                states = self._spec.more_states(tile.states, some) if all_new else None
+                self._tiles[place] = self._tile(united, states)
         return added
 
     def _by_tile(self, facts: Facts) -> list[tuple[int | None, Facts]]:

@@ -131,6 +131,16 @@ class TimelineSpec:
         read = FactReader(self, facts)
         return _pack([each.encoded(read.state(number)) for number, each in enumerate(self.aggregates)])
 
+    def more_states(self, states: bytes, facts: Facts) -> bytes:
+        """The states over some facts, when others that are not among them come in addition."""
+        read = FactReader(self, facts)
+        return _pack(
+            [
+                each.encoded(each.merged(each.decoded(data), read.state(number)))
+                for number, (each, data) in enumerate(zip(self.aggregates, _unpack(states), strict=True))
+            ]
+        )
+
     def joined_states(self, tiles: Sequence[Tile]) -> bytes:
         """The states over several tiles together."""
         listed = [_unpack(tile.states) for tile in tiles]
