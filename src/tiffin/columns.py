@@ -89,6 +89,21 @@ def nullable_column(values: NDArray[Any], valid: NDArray[np.bool_], type_: pa.Da
     return pa.Array.from_buffers(found, len(values), [pa.py_buffer(bits), pa.py_buffer(values)])
 
 
+def ranked(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
+    """(n,) the rank of each value among the different ones; and these in order.
+
+    Args:
+        column: (n,) values of a type that Arrow sorts, without nulls; text and bytes are in the order of their bytes.
+    """
+    import pyarrow.compute as pc
+
+    encoded = column.dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    rank = np.empty(len(order), np.int64)
+    rank[numpy_values(order, np.uint64).astype(np.int64)] = np.arange(len(order))
+    return rank[numpy_values(encoded.indices, np.int32)], encoded.dictionary.take(order)
+
+
 def map_of_struct(column: pa.Array) -> pa.Array:
     """A column of structs as maps from the names of their parts to text."""
     import pyarrow as pa

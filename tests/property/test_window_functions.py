@@ -41,7 +41,9 @@ def reference_facts(case: Case) -> list[Fact]:
 
 
 def fast_facts(case: Case, facts: list[Fact]) -> SortedFacts:
-    places = sorted(range(len(facts)), key=lambda place: (facts[place].key, order(facts[place])))
+    """The facts in order, equal ones once."""
+    distinct = {(fact.key, order(fact)): place for place, fact in enumerate(facts)}
+    places = [distinct[place] for place in sorted(distinct)]
     arrow = arrow_columns({name: [values[p] for p in places] for name, values in case.columns.items()})
     positive = [facts[p].payload["i"] is not None and facts[p].payload["i"] > 0 for p in places]
     at = np.array(places, np.int64)

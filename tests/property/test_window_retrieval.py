@@ -30,6 +30,7 @@ from tiffin.registry.snapshot import Snapshot
 from tiffin.semantics.oracle import Fact, Mode
 from tiffin.semantics.oracle_windows import window_facts, window_value
 from tiffin.types import ValueType
+from tiffin.windows.functions import FUNCTIONS as CLASSES
 
 FILTER = "i > 0 AND NOT i IS NULL"
 TIME = pa.timestamp("us", "UTC")
@@ -51,6 +52,7 @@ class Shape:
     few_facts: int = 20
     spread: int = 1_000
     asks: int = 6
+    fact_id: tuple[str, ...] = ()
 
 
 shapes = st.builds(
@@ -64,6 +66,8 @@ shapes = st.builds(
     files=st.integers(1, 3),
     moments=st.sampled_from([1, 4, 12, 60]),
     spread=st.sampled_from([1, 1_000, 3_600_000_000]),
+    asks=st.sampled_from([1, 6]),
+    fact_id=st.lists(st.sampled_from(list(COLUMNS)), max_size=2, unique=True).map(tuple),
 )
 
 
@@ -104,7 +108,8 @@ def definition(case: Case, shape: Shape, folder: Path) -> tuple[FeatureView, lis
         for number, asked in enumerate(case.asked)
     ]
     entities = [] if shape.keyless else [Entity(name="k", value_type=ValueType.INT64)]
-    return FeatureView(name="v", source=source, entities=entities, aggregations=aggregations), entities
+    view = FeatureView(name="v", source=source, entities=entities, aggregations=aggregations, fact_id=shape.fact_id)
+    return view, entities
 
 
 def write_files(case: Case, shape: Shape, folder: Path) -> None:
@@ -122,13 +127,14 @@ def _facts(case: Case, shape: Shape, keys: pa.Array) -> list[Fact]:
     used = dict.fromkeys(asked.column for asked in case.asked if asked.column != "*")
     if any(asked.condition is not None for asked in case.asked):
         used |= dict.fromkeys(["i"])
+    used |= dict.fromkeys(shape.fact_id)
     layout = tuple((name, repr(COLUMNS[name])) for name in used)
     arrow = arrow_columns(case.columns)
     encoded = payload_bytes(layout, pa.table({name: arrow[name] for name in used})) if used else [b""] * len(keys)
-    plain = list(zip(*case.columns.values(), strict=True))
+    plain = list(zip(*(case.columns[name] for name in used), strict=True)) if used else [()] * len(keys)
     times = zip(keys.to_pylist(), case.event.tolist(), case.known.tolist(), strict=True)
     return [
-        Fact(() if shape.keyless else (key,), event, known, dict(zip(case.columns, row, strict=True)), 0, content)
+        Fact(() if shape.keyless else (key,), event, known, dict(zip(used, row, strict=True)), 0, content)
         for (key, event, known), row, content in zip(times, plain, encoded, strict=True)
     ]
 
@@ -195,6 +201,10 @@ def check(shape: Shape, folder: Path) -> int:
         filled = sum(bool(facts) for facts in used)
         assert (joined.report.matched, joined.report.missing) == (filled, len(times) - filled)
         known_ts = {id(fact): fact.known_ts for fact in case.facts}
+        needs_order = any(CLASSES[asked.function].needs_order for asked in case.asked)
+        stamps = {id(fact): (fact.event_ts, fact.known_ts) for fact in case.facts}
+        tied = sum(len({stamps[one] for one in facts}) < len(facts) for facts in used)
+        assert joined.report.ties == (tied if needs_order else 0)
         later = sum(any(known_ts[one] > t for one in facts) for facts, t in zip(used, times, strict=True))
         assert joined.report.known_later == later
     return len(times) * len(case.asked)
@@ -230,6 +240,7 @@ def test_a_million_cells_equal_the_reference(worker: int, tmp_path: Path) -> Non
             most_facts=int(rng.choice([50, 10_000])),
             spread=int(rng.choice([1, 1_000, 3_600_000_000])),
             asks=15,
+            fact_id=tuple(rng.choice(list(COLUMNS), int(rng.integers(0, 3)), replace=False).tolist()),
         )
         compared += check(shape, folder)
     print(f"{compared} cells compared in {number} cases, 0 different")

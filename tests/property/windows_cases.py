@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,9 @@ COLUMNS: dict[str, FeatureType] = {
 }
 SPREADS = ("var_samp", "var_pop", "stddev_samp", "stddev_pop")
 PARTS = [0.0, 0.01, 0.07, 0.25, 0.5, 1 / 3, 0.9, 0.999, 1.0]
-ODD = [0.0, -0.0, 1.5, 1e308, -1e308, 5e-324, -5e-324, math.inf, -math.inf, math.nan, 2.0**53, 0.1]
+#: NaN with other bits than those of Python's.
+(OTHER_NAN,) = struct.unpack("<d", struct.pack("<Q", 0xFFF8000000000123))
+ODD = [0.0, -0.0, 1.5, 1e308, -1e308, 5e-324, -5e-324, math.inf, -math.inf, math.nan, OTHER_NAN, 2.0**53, 0.1]
 
 
 def random_columns(rng: np.random.Generator, count: int, *, odd: bool = True) -> dict[str, list[Any]]:
@@ -49,6 +52,27 @@ def random_columns(rng: np.random.Generator, count: int, *, odd: bool = True) ->
         for place in np.flatnonzero(rng.random(count) < 0.15).tolist():
             values[place] = None
     return columns
+
+
+def repeated(rng: np.random.Generator, columns: dict[str, list[Any]], *stamps: np.ndarray) -> None:
+    """Make some facts like others: all of the same, or with one column of another fact, or null.
+
+    Args:
+        rng: what decides.
+        columns: changed in place.
+        stamps: keys and times; changed in place.
+    """
+    count = len(stamps[0])
+    for copy in np.flatnonzero(rng.random(count) < rng.choice([0.0, 0.3, 0.8])).tolist():
+        original, other = rng.integers(0, count, 2).tolist()
+        changed = str(rng.choice(list(columns))) if rng.random() < 0.5 else ""
+        for stamp in stamps:
+            stamp[copy] = stamp[original]
+        for name, values in columns.items():
+            if name != changed:
+                values[copy] = values[original]
+            else:
+                values[copy] = None if rng.random() < 0.3 else values[other]
 
 
 def arrow_columns(columns: dict[str, list[Any]]) -> dict[str, pa.Array]:
@@ -103,6 +127,8 @@ def random_case(
     event = (rng.integers(0, moments, facts) - 3) * spread
     known = event + rng.integers(-1, 5, facts) * spread if has_known else event
     columns = random_columns(rng, facts)
+    codes = rng.integers(0, keys, facts)
+    repeated(rng, columns, codes, event, *(() if known is event else (known,)))
     row_times = (rng.integers(0, moments + 4, rows) - 3) * spread + rng.integers(-1, 2, rows)
     asked, specs = [], []
     for _ in range(asks):
@@ -124,7 +150,7 @@ def random_case(
             )
         )
     return Case(
-        keys=rng.integers(0, keys, facts),
+        keys=codes,
         event=event,
         known=known,
         columns=columns,

@@ -33,16 +33,15 @@ class FeatureView(BaseFeatureView):
         offline: whether pushed facts are also kept offline.
         aggregations: what is computed from the facts in windows of time; these are the features then, and ``schema``,
             where it is given, only says their types. A ttl does not touch them: a window says how far back it goes.
+        fact_id: columns of the source that tell facts apart, such as the number of a payment; only with aggregations.
+            Rows with equal keys, times and columns that the view reads are one fact and count once; these columns are
+            among those that it reads.
         inputs: the columns of the source that aggregations read, with their types; found at ``apply``.
         mode: as in Feast, where it names the language of a function; a plain view has no function, so it is only kept.
         enable_validation: as in Feast; columns and types are checked anyway, and JSON when it is loaded.
         version: ``latest``. A pin, such as ``v1``, is refused at ``apply``; older versions are read as
             ``view@v1:feature``.
         sink_source, org, enabled: as in Feast.
-        aggregations: what is computed from the facts in windows of time; these are the features then, and ``schema``,
-            where it is given, only says their types. A ttl does not touch them: a window says how far back it goes.
-        inputs: the columns of the source that aggregations read, with their types; found at ``apply``.
-        sink_source, mode, org, enable_validation, version, enabled: as in Feast.
         source_view: the name of the view that stands in the place of the source; found by itself.
 
     Raises:
@@ -75,6 +74,7 @@ class FeatureView(BaseFeatureView):
     enabled: bool = True
     source_view: str = ""
     aggregations: Sequence[Aggregation] | None = None
+    fact_id: str | Sequence[str] = ()
     inputs: Sequence[Field] | None = None
 
     __hash__ = Definition.__hash__
@@ -95,6 +95,7 @@ class FeatureView(BaseFeatureView):
         self._set("aggregations", check_aggregations(self, self.aggregations or ()))
         self._set("inputs", check_fields(self, "inputs", self.inputs or ()))
         self._check_aggregations()
+        self._check_fact_id()
         if self.schema is not None:
             self._set("schema", check_fields(self, "schema", self.schema))
             self._check_schema()
@@ -172,6 +173,23 @@ class FeatureView(BaseFeatureView):
                 "plain features",
                 hint=f"the aggregations are {', '.join(names)}; put plain features into a view of their own",
             )
+
+    def _check_fact_id(self) -> None:
+        """The columns that tell facts apart, as a tuple."""
+        self.check_type("fact_id", self.fact_id or (), str, list, tuple)
+        columns = (self.fact_id,) if self.fact_id and isinstance(self.fact_id, str) else tuple(self.fact_id or ())
+        for number, column in enumerate(columns):
+            self.check_type(f"fact_id[{number}]", column, str)
+            if not column or column in columns[:number]:
+                what = "twice" if column else "a column without a name"
+                raise self.error(f"{self.subject}: fact_id has {f'{column!r} ' if column else ''}{what}")
+        if columns and not self.aggregations:
+            raise self.error(
+                f"{self.subject} has a fact_id and no aggregations: it tells apart the facts of a window, and plain "
+                "features come from the newest fact alone",
+                hint="leave it out, or pass aggregations=",
+            )
+        self._set("fact_id", columns)
 
     @property
     def aggregated_columns(self) -> tuple[str, ...]:
@@ -256,6 +274,8 @@ class FeatureView(BaseFeatureView):
             spec["ttl_us"] = self.ttl_us
         if self.aggregations:
             spec["aggregations"] = [item.to_spec() for item in self.aggregations]
+        if self.fact_id:
+            spec["fact_id"] = list(self.fact_id)
         if self.inputs:
             spec["inputs"] = [[item.name, repr(item.dtype)] for item in self.inputs]
         for argument, default in _OPTIONS.items():

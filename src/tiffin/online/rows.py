@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.columns import single_chunk, valid_mask
+from tiffin.columns import ranked, single_chunk, valid_mask
 from tiffin.online.blobs import cut, cut_evenly, fixed_blobs, join_blobs, lengths
 from tiffin.online.cells import FIXED, cell_blobs, cells_to_arrow, fixed_to_arrow, fixed_values, python_reader
 from tiffin.types import FeatureType, parse_type
@@ -314,3 +314,11 @@ def payload_bytes(layout: Layout, columns: pa.Table) -> list[bytes]:
     """What the rows of some facts would hold after their stamp: what decides the last tie (ORD)."""
     zeros = np.zeros(columns.num_rows, np.int64)
     return [row[HEADER_BYTES:] for row in row_codec(layout).encode(columns, zeros, zeros)]
+
+
+def payload_ranks(layout: Layout, columns: pa.Table) -> NDArray[np.int64]:
+    """(n,) whole numbers that are in the order of ``payload_bytes``, and equal where these are equal."""
+    codec = row_codec(layout)
+    block = np.zeros(columns.num_rows, np.dtype(codec.payload_fields))
+    cells = codec.fill(block, columns)
+    return ranked(join_blobs([fixed_blobs(block), *cells]))[0]

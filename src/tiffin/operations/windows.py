@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tiffin.columns import arrow_column, key_codes, nullable_column, numpy_values, single_chunk, valid_mask
 from tiffin.contracts.offline import JoinedView, OfflineEngine, ViewReport
-from tiffin.online.rows import payload_bytes
+from tiffin.online.rows import payload_ranks
 from tiffin.planning.casting import cast_exactly
 from tiffin.planning.retrieval import TIME_COLUMN, ScanPlan, ViewJoin
 from tiffin.time import MAX_US, MIN_US
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 #: Facts held at once: with a few columns, some hundred MB in all the forms that they take on the way.
 _MOST_FACTS = 16_000_000
@@ -187,9 +188,11 @@ class _Join:
         known = numpy_values(table["__known_us"]) if has_known else None
         index = FactIndex.of(codes, event)
         order = sorted_order(codes, event, known)
-        tied = None
-        if any(FUNCTIONS[each.function].needs_order for each in self.asked):
-            order, tied = self._decide_ties(table, codes, event, known, order)
+        order, repeated, tied = self._decide_ties(table, index.packed, known, order)
+        if repeated.any():
+            kept = ~repeated
+            order, tied, index = order[kept], tied[kept], FactIndex(index.times, index.packed[kept])
+        matters = any(FUNCTIONS[each.function].needs_order for each in self.asked) and tied.any()
         # Sorting and unpacking numbers is faster than picking them one by one.
         sorted_codes, sorted_event = index.times.unpack(index.packed)
         return SortedFacts(
@@ -198,7 +201,7 @@ class _Join:
             known_us=None if known is None else known[order],
             columns={name: _taken(table[name], order) for name in self._columns},
             conditions=[_mask(table[f"__if{number}"])[order] for number in range(len(self.view.conditions))],
-            tied=tied,
+            tied=tied if matters else None,
             index=index,
         )
 
@@ -207,33 +210,49 @@ class _Join:
         return {each.column for each in self.asked} & {column.name for column in self.view.facts.payload}
 
     def _decide_ties(
-        self, table: pa.Table, codes: Int64Array, event: Int64Array, known: Int64Array | None, order: NDArray[np.intp]
-    ) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
-        """Facts of one key and equal times by their encoded payload (ORD), and where that alone put them in order."""
-        same = np.ones(max(0, len(order) - 1), np.bool_)
-        for stamps in (codes, event, *(() if known is None else (known,))):
-            stamped = stamps[order]
-            same &= stamped[1:] == stamped[:-1]
-        if not same.any():
-            return order, None
-        in_tie = np.concatenate([[False], same]) | np.concatenate([same, [False]])
+        self, table: pa.Table, packed: Int64Array, known: Int64Array | None, order: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], BoolArray, BoolArray]:
+        """Facts of one key and equal times by their payload (ORD).
+
+        Args:
+            table: the facts.
+            packed: (facts,) their keys and event times, in order.
+            known: (facts,) their known times.
+            order: the places of the facts by key and times.
+
+        Returns:
+            The order by payload too; (facts,) whether a fact is equal to the one before it in all; and (facts,) whether
+            only its payload, which is another one, puts it behind that.
+        """
+        behind = np.zeros(len(order), np.bool_)
+        np.equal(packed[1:], packed[:-1], out=behind[1:])
+        if known is not None:
+            alike = np.flatnonzero(behind)
+            behind[alike] = known[order[alike]] == known[order[alike - 1]]
+        if not behind.any():
+            return order, behind, behind
+        in_tie = behind.copy()
+        in_tie[:-1] |= behind[1:]
         places = np.flatnonzero(in_tie)
-        payload = self.view.facts.payload
-        rows = table.select([column.name for column in payload]).take(arrow_column(order[places].astype(np.int64)))
-        encoded = payload_bytes(tuple((column.name, repr(column.dtype)) for column in payload), rows)
+        facts = order[places]
         # Ties are numbered; within each, the greater payload comes later.
-        numbers = np.cumsum(~np.concatenate([[False], same])[places])
-        content = np.empty(len(encoded), object)
-        content[:] = encoded
-        ranks = np.unique(content, return_inverse=True)[1]
-        by_payload = np.lexsort((ranks, numbers))
+        ranks = np.cumsum(~behind[places]) * len(facts) + self._payload_ranks(table, facts)
+        by_payload = np.argsort(ranks)
+        ranks, follows = ranks[by_payload], behind[places]
         order = order.copy()
-        order[places] = order[places][by_payload]
-        ranked, numbered = ranks[by_payload], numbers[by_payload]
-        tied = np.zeros(len(order), np.bool_)
-        differs = (ranked[1:] != ranked[:-1]) & (numbered[1:] == numbered[:-1])
-        tied[places[1:][differs]] = True
-        return order, tied if differs.any() else None
+        order[places] = facts[by_payload]
+        follows[1:] &= ranks[1:] == ranks[:-1]
+        repeated = np.zeros(len(order), np.bool_)
+        repeated[places[follows]] = True
+        return order, repeated, behind & ~repeated
+
+    def _payload_ranks(self, table: pa.Table, facts: NDArray[np.intp]) -> Int64Array:
+        """(n,) numbers that are in the order of the payloads of some facts."""
+        payload = self.view.facts.payload
+        if not payload:
+            return np.zeros(len(facts), np.int64)
+        rows = table.select([column.name for column in payload]).take(arrow_column(facts.astype(np.int64, copy=False)))
+        return payload_ranks(tuple((column.name, repr(column.dtype)) for column in payload), rows)
 
 
 def _of_keys(batch: pa.RecordBatch, first: int, end: int) -> pa.RecordBatch:

@@ -242,14 +242,19 @@ def _resolve_aggregations(view: FeatureView, columns: _Columns, entities: Mappin
         hint = "give the source a batch_source"
         raise view.error(f"{view.subject} has aggregations, and its source has no columns to read", hint=hint)
     inputs: dict[str, Field] = {}
-    for name in view.aggregated_columns:
-        found = columns.require(name, view, role="aggregated")
-        inputs[name] = Field(name=name, dtype=_inferred(name, found, view), location=view.location)
+
+    def read(names: Iterable[str], role: str) -> None:
+        for name in names:
+            found = columns.require(name, view, role=role)
+            inputs.setdefault(name, Field(name=name, dtype=_inferred(name, found, view), location=view.location))
+
+    read(view.aggregated_columns, "aggregated")
     # A filter may read every column whose type is known; what it does read is kept.
     known = {name: dtype for name, type_ in columns.by_name.items() if (dtype := _type_if_known(type_)) is not None}
     for item in view.aggregations or ():
         for name in filter_columns(item, known):
             inputs.setdefault(name, Field(name=name, dtype=known[name], location=view.location))
+    read(view.fact_id, "part of its fact_id")
     schema = with_aggregates(view, list(inputs.values()), view.join_keys)
     schema = tuple(_widened(field, entities) for field in schema)
     for field in schema:

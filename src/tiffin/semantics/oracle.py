@@ -71,6 +71,21 @@ def newest(facts: Iterable[Fact]) -> Fact | None:
     return best
 
 
+def distinct(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts in ORD; those that are equal in all of it are one.
+
+    Raises:
+        InputError: two facts that differ have the same place in ORD, because they were made without `encoded`.
+    """
+    found: list[Fact] = []
+    for fact in sorted(facts, key=order):
+        if not found or order(fact) != order(found[-1]):
+            found.append(fact)
+        elif _content(fact) != _content(found[-1]):
+            raise InputError(f"{fact} and {found[-1]} differ but have the same place in ORD", hint="give `encoded`")
+    return found
+
+
 def _content(fact: Fact) -> str:
     """What a fact says, as text: unlike `==`, it tells 0.0 from -0.0 and holds NaN equal to itself."""
     payload = None if fact.payload is None else sorted(fact.payload.items())

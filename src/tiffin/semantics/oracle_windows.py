@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from tiffin.semantics.oracle import Fact, Key, Mode, Row, known_facts, newest, order
+from tiffin.semantics.oracle import Fact, Key, Mode, Row, distinct, known_facts, newest, order
 from tiffin.semantics.oracle_estimates import distinct_estimate, percentile_estimate
 
 
@@ -58,12 +58,12 @@ def in_window(spec: WindowSpec, event_ts: int, t: int) -> bool:
 def window_facts(facts: Iterable[Fact], key: Key, t: int, mode: Mode, spec: WindowSpec) -> list[Fact]:
     """The facts of a window in ORD; in mode `known` only those that were known at `t`.
 
-    A tombstone takes away what is older than itself (WR-4).
+    Facts that are equal in all of ORD are one. A tombstone takes away what is older than itself (WR-4).
     """
     known = known_facts(facts, key, t, t if mode == "known" else None)
     deleted = newest(fact for fact in known if fact.payload is None)
     found = []
-    for fact in sorted(known, key=order):
+    for fact in distinct(known):
         gone = fact.payload is None or (deleted is not None and order(fact) < order(deleted))
         if not gone and in_window(spec, fact.event_ts, t):
             found.append(fact)

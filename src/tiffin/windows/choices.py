@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tiffin.columns import arrow_column, nullable_column, numpy_values
+from tiffin.columns import arrow_column, nullable_column, numpy_values, ranked
 from tiffin.types import Array, FeatureType, Int64, Struct
 from tiffin.windows.aggregate import (
     FLOATS,
@@ -91,12 +91,12 @@ class _Extreme(Aggregate[Any]):
 
     def evaluate(self, column: pa.Array, ranges: Ranges) -> pa.Array:
         """Over ranks, by ranges of powers of two."""
-        ranks, ranked = _ranks(column)
+        ranks, different = _ranks(column)
         # Not x is -1 - x: it turns the order round, and no number is without its counterpart.
         found = ~_smallest(~ranks, ranges) if self.is_largest else _smallest(ranks, ranges)
         there = ranges.sizes > 0
-        if ranked is not None:
-            return ranked.take(nullable_column(np.where(there, found, 0), there))
+        if different is not None:
+            return different.take(nullable_column(np.where(there, found, 0), there))
         return _of_ranks(found, ranges, column.type)
 
 
@@ -307,9 +307,9 @@ class TopK(Aggregate[dict[Any, int]]):
         """Counts (window, value) by sorting."""
         import pyarrow as pa
 
-        codes, ranked = _codes(column)
+        codes, different = _codes(column)
         windows, places = ranges.spread()
-        size = max(1, len(ranked))
+        size = max(1, len(different))
         pairs, counts = np.unique(windows * size + codes[places], return_counts=True)
         window, code = pairs // size, pairs % size
         order = np.lexsort((code, -counts, window))
@@ -319,7 +319,8 @@ class TopK(Aggregate[dict[Any, int]]):
         window, code, counts = window[kept], code[kept], counts[kept].astype(np.int64)
         sizes = np.bincount(window, minlength=len(ranges))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-        cells = pa.StructArray.from_arrays([ranked.take(arrow_column(code)), arrow_column(counts)], ["value", "count"])
+        values = different.take(arrow_column(code))
+        cells = pa.StructArray.from_arrays([values, arrow_column(counts)], ["value", "count"])
         return pa.ListArray.from_arrays(nullable_column(offsets, np.append(sizes > 0, True)), cells)
 
 
@@ -350,7 +351,7 @@ def _ranks(column: pa.Array) -> tuple[Int64Array, pa.Array | None]:
         return numpy_values(column), None
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return numpy_values(column.cast(pa.int64())), None
-    return _ranked(column)
+    return ranked(column)
 
 
 def _smallest(ranks: Int64Array, ranges: Ranges) -> Int64Array:
@@ -380,19 +381,8 @@ def _of_ranks(found: Int64Array, ranges: Ranges, type_: pa.DataType) -> pa.Array
     return where_there(found, ranges).cast(type_)
 
 
-def _ranked(column: pa.Array) -> tuple[Int64Array, pa.Array]:
-    """(n,) the rank of each value among the different ones, and these in order."""
-    import pyarrow.compute as pc
-
-    encoded = column.dictionary_encode()
-    order = pc.sort_indices(encoded.dictionary)
-    rank = np.empty(len(order), np.int64)
-    rank[numpy_values(order, np.uint64).astype(np.int64)] = np.arange(len(order))
-    return rank[numpy_values(encoded.indices, np.int32)], encoded.dictionary.take(order)
-
-
 def _codes(column: pa.Array) -> tuple[Int64Array, pa.Array]:
-    """Like ``_ranked``, with zero and minus zero as one, and every NaN."""
+    """Like ``ranked``, with zero and minus zero as one, and every NaN."""
     import pyarrow as pa
 
     if pa.types.is_floating(column.type):
@@ -402,4 +392,4 @@ def _codes(column: pa.Array) -> tuple[Int64Array, pa.Array]:
         return codes.astype(np.int64), arrow_column(bits.view(np.float64)).cast(column.type)
     if pa.types.is_boolean(column.type):
         return numpy_values(column.cast(pa.int64())), pa.array([False, True])
-    return _ranked(column)
+    return ranked(column)

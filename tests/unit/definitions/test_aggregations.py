@@ -122,7 +122,9 @@ VIEWS = {
 @pytest.mark.parametrize("kind", VIEWS)
 def test_a_view_with_aggregations_comes_back_from_the_registry(kind: str) -> None:
     view = VIEWS[kind](
-        schema=[Field(name="sum_amount_3600s", dtype=Float64)], inputs=[Field(name="amount", dtype=Float64)]
+        schema=[Field(name="sum_amount_3600s", dtype=Float64)],
+        inputs=[Field(name="amount", dtype=Float64)],
+        fact_id=["number", "part"],
     )
     sources = {each.name: each for each in (SOURCE, PUSHED)}
     again = view_from_spec(view.to_spec(), sources, {"card": CARD})
@@ -131,6 +133,38 @@ def test_a_view_with_aggregations_comes_back_from_the_registry(kind: str) -> Non
     assert again == view
     assert again.feature_names == ("sum_amount_3600s",)
     assert again.aggregations == (SUM,)
+    assert again.fact_id == ("number", "part")
+
+
+@pytest.mark.parametrize(
+    ("given", "columns"), [("number", ("number",)), (["b", "a"], ("b", "a")), ((), ()), ([], ()), ("", ()), (None, ())]
+)
+def test_a_fact_id_is_one_column_or_several(given: Any, columns: tuple[str, ...]) -> None:
+    view = VIEWS["plain"](fact_id=given)
+    assert view.fact_id == columns
+    assert ("fact_id" in view.to_spec()) == bool(columns)
+    assert (view == VIEWS["plain"]()) == (not columns)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (7, DefinitionTypeError, "argument fact_id is 7"),
+        ({"number"}, DefinitionTypeError, "argument fact_id is"),
+        ([7], DefinitionTypeError, r"argument fact_id\[0\] is 7"),
+        (["a", ""], DefinitionError, "fact_id has a column without a name"),
+        (["a", "b", "a"], DefinitionError, "fact_id has 'a' twice"),
+    ],
+)
+def test_what_is_no_fact_id_is_refused(given: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        VIEWS["plain"](fact_id=given)
+    assert "test_aggregations.py:" in caught.value.location  # type: ignore[attr-defined]
+
+
+def test_a_fact_id_without_aggregations_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"(?s)feature view v has a fact_id and no aggregations.*leave it out"):
+        FeatureView(name="v", source=SOURCE, entities=[CARD], fact_id="number")
 
 
 def test_two_aggregations_of_one_name_are_refused() -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -42,7 +43,7 @@ def opened(folder: Path, view: FeatureView, payments: list[Payment] = PAYMENTS, 
             "known": pa.array([NOON_US + minute * MINUTE_US for minute in known], UTC_US),
             "amount": pa.array(amount, pa.float64()),
             "merchant": pa.array(merchant, pa.string()),
-            "cents": pa.array([None if value is None else round(value * 100) for value in amount], pa.int64()),
+            "cents": pa.array([None if v is None or v != v else round(v * 100) for v in amount], pa.int64()),
         }
     )
     pq.write_table(table, folder / "payments.parquet")
@@ -84,7 +85,7 @@ def test_the_old_edge_is_open_and_the_new_one_closed(tmp_path: Path) -> None:
 def test_a_sliding_window_keeps_its_old_edge_at_multiples(tmp_path: Path) -> None:
     exact = Aggregation("*", "count", HOUR, name="exact")
     slides = Aggregation("*", "count", HOUR, 15 * MINUTE, name="slides")
-    store = opened(tmp_path, windows(exact, slides))
+    store = opened(tmp_path, windows(exact, slides, fact_id="merchant"))
     at = [minute * MINUTE_US for minute in (60, 69, 70, 74, 75)]
     found = asked(store, [(1, us) for us in at])
     assert found == {"exact": [3, 3, 1, 1, 1], "slides": [3, 3, 3, 3, 1]}
@@ -156,6 +157,57 @@ def test_facts_count_once_they_are_known(tmp_path: Path) -> None:
     assert event.get_historical_features(spine, ["spent"]).report.views[0].known_later == 1
 
 
+COUNTED = {"count": 1, "sum": 2.0, "mean": 2.0, "var_pop": 0.0, "last_n": [2.0], "top_k": [{"value": 2.0, "count": 1}]}
+
+
+@pytest.mark.parametrize("function", COUNTED)
+def test_equal_facts_count_once_in_every_function(function: str, tmp_path: Path) -> None:
+    n = 5 if function in ("last_n", "top_k") else None
+    view = windows(Aggregation("amount", function, HOUR, name="f", n=n))
+    store = opened(tmp_path, view, [(1, 0, 0, 2.0, "a"), (1, 0, 9, 2.0, "b"), (2, 0, 0, 2.0, "a")])
+    assert asked(store, [(1, 0), (2, 0), (3, 0)])["f"][:2] == [COUNTED[function]] * 2
+
+
+def test_facts_that_differ_in_a_time_or_a_column_that_is_read_count_each(tmp_path: Path) -> None:
+    """A filter reads its columns; a column that is null is another one than with a value."""
+    payments: list[Payment] = [
+        (1, 0, 0, 2.0, "a"), (1, 0, 0, 2.0, "b"), (1, 0, 0, 2.0, None), (1, 0, 1, 2.0, "a"), (1, 1, 1, 2.0, "a"),
+    ]  # fmt: skip
+    total = Aggregation("amount", "sum", name="s")
+    every = Aggregation("amount", "sum", name="s", filter="merchant = 'a' OR merchant <> 'a' OR merchant IS NULL")
+    at = [(1, 5 * MINUTE_US)]
+    assert asked(opened(tmp_path, windows(total), payments), at) == {"s": [4.0]}
+    assert asked(opened(tmp_path, windows(total, created=True), payments), at) == {"s": [6.0]}
+    assert asked(opened(tmp_path, windows(every), payments), at) == {"s": [8.0]}
+    assert asked(opened(tmp_path, windows(every, created=True), payments), at) == {"s": [10.0]}
+
+
+def test_what_is_asked_for_does_not_change_which_facts_are_equal(tmp_path: Path) -> None:
+    """PIT-5"""
+    view = windows(Aggregation("*", "count", name="n"), Aggregation("merchant", "last", name="m"))
+    store = opened(tmp_path, view, [(1, 0, 0, 1.0, "a"), (1, 0, 0, 2.0, "a"), (1, 0, 0, 3.0, "b")])
+    spine = pa.table({"card": [1], "event_timestamp": pa.array([NOON_US], UTC_US)})
+    for features in (["spent:n"], ["spent"]):
+        assert store.get_historical_features(spine, features).to_arrow()["n"].to_pylist() == [2]
+    assert store.get_historical_features(spine, ["spent"]).report.views[0].ties == 1
+
+
+def test_counts_alone_tell_facts_apart_by_time_and_fact_id(tmp_path: Path) -> None:
+    payments: list[Payment] = [(1, 0, 0, 1.0, "a"), (1, 0, 0, 2.0, "a"), (1, 0, 0, 2.0, "a"), (1, 1, 1, 2.0, "a")]
+    count = Aggregation("*", "count", name="n")
+    at = [(1, 5 * MINUTE_US)]
+    assert asked(opened(tmp_path, windows(count), payments), at) == {"n": [2]}
+    assert asked(opened(tmp_path, windows(count, fact_id="cents"), payments), at) == {"n": [3]}
+    assert asked(opened(tmp_path, windows(count, fact_id=["merchant", "cents"]), payments), at) == {"n": [3]}
+
+
+def test_floats_tell_facts_apart_by_their_bits(tmp_path: Path) -> None:
+    bits = np.array([0, 1 << 63, 0x7FF8 << 48, (0x7FF8 << 48) + 1, 0, (0x7FF8 << 48) + 1], np.uint64)
+    payments: list[Payment] = [(1, 0, 0, value, "a") for value in bits.view(np.float64).tolist()]
+    view = windows(Aggregation("amount", "count", name="n"), Aggregation("amount", "count_distinct", name="values"))
+    assert asked(opened(tmp_path, view, payments), [(1, 0)]) == {"n": [4], "values": [2]}
+
+
 def test_a_view_without_entities_has_windows_over_all_facts(tmp_path: Path) -> None:
     store = opened(tmp_path, windows(Aggregation("amount", "sum", HOUR, name="s"), entities=[]))
     spine = pa.table({"event_timestamp": pa.array([NOON_US + 5 * MINUTE_US], UTC_US)})
@@ -183,7 +235,7 @@ def test_a_sum_beyond_64_bits_is_an_error(tmp_path: Path) -> None:
 
 def test_facts_become_entity_rows_of_windows_too(tmp_path: Path) -> None:
     """PIT-12"""
-    store = opened(tmp_path, windows(Aggregation("*", "count", HOUR, name="n")))
+    store = opened(tmp_path, windows(Aggregation("*", "count", HOUR, name="n"), fact_id="merchant"))
     job = store.get_historical_features(None, ["spent:n"], start_date="2024-06-01", end_date="2024-06-02")
     assert job.to_arrow()["n"].to_pylist() == [1, 1, 3, 4]
     assert "count(*) over 1h" in job.explain()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tiffin.definitions import Aggregation, FeatureView, Field, PushSource
-from tiffin.errors import DefinitionError, DefinitionTypeError, SourceError
+from tiffin.errors import DefinitionError, DefinitionTypeError, SourceError, UnsupportedError
 from tiffin.planning.storage import NEW_TABLE
 from tiffin.types import Array, Float32, Float64, Int32, Int64, String, Struct
-from unit.planning.plans import changed, plan, view
+from unit.planning.plans import COLUMNS, changed, plan, view
 
 HOUR = timedelta(hours=1)
 
@@ -110,3 +111,33 @@ def test_a_view_that_gets_aggregations_gets_a_new_table() -> None:
     made = plan(windows(Aggregation("rate", "sum", name="rate")), snapshot)
     assert made.changes[0].storage == NEW_TABLE
     assert changed(made)["aggregations.rate"] == (None, "sum(rate) over forever")
+
+
+def test_the_columns_of_a_fact_id_are_read_and_change_what_is_kept() -> None:
+    """DEF-1, DEF-4: what tells facts apart decides how many there are."""
+    made = plan(windows(Aggregation("trips", "sum"), fact_id=["city", "trips"]))
+    stored = made.snapshot.view("stats")
+    assert [(field.name, field.dtype) for field in stored.inputs or ()] == [("trips", Int32), ("city", String)]
+    assert plan(windows(Aggregation("trips", "sum"), fact_id=["city", "trips"]), made.snapshot).is_empty
+    without = plan(windows(Aggregation("trips", "sum")))
+    added = plan(windows(Aggregation("trips", "sum"), fact_id="city"), without.snapshot)
+    assert changed(added) == {"fact_id": (None, ["city"]), "inputs.city": (None, "String")}
+    assert added.changes[0].storage == NEW_TABLE
+
+
+def test_a_fact_id_that_is_read_anyway_leaves_what_is_kept() -> None:
+    snapshot = plan(windows(Aggregation("trips", "sum"))).snapshot
+    made = plan(windows(Aggregation("trips", "sum"), fact_id="trips"), snapshot)
+    assert changed(made) == {"fact_id": (None, ["trips"])}
+    assert not made.changes[0].storage
+
+
+def test_a_fact_id_has_to_be_a_column_that_can_be_kept() -> None:
+    with pytest.raises(SourceError, match=r"(?s)no column 'cty', which is part of its fact_id.*did you mean city"):
+        plan(windows(Aggregation("trips", "sum"), fact_id="cty"))
+    columns = {"rides": {**COLUMNS, "odd": pa.month_day_nano_interval()}}
+    with pytest.raises(UnsupportedError, match="column 'odd'"):
+        plan(windows(Aggregation("trips", "sum"), fact_id="odd"), columns=columns)
+    columns = {"rides": {**COLUMNS, "tags": pa.list_(pa.string())}}
+    made = plan(windows(Aggregation("trips", "sum"), fact_id="tags"), columns=columns)
+    assert [field.dtype for field in made.snapshot.view("stats").inputs or ()] == [Int32, Array(String)]
