@@ -89,6 +89,25 @@ def nullable_column(values: NDArray[Any], valid: NDArray[np.bool_], type_: pa.Da
     return pa.Array.from_buffers(found, len(values), [pa.py_buffer(bits), pa.py_buffer(values)])
 
 
+def taken(column: pa.Array | pa.ChunkedArray, places: NDArray[np.intp]) -> pa.Array:
+    """(n,) the values at some places; of numbers and times by numpy, which is faster.
+
+    Args:
+        column: values of any type.
+        places: where they are, from 0.
+    """
+    import pyarrow as pa
+
+    type_ = column.type
+    if not (pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_timestamp(type_)):
+        return single_chunk(column).take(arrow_column(places.astype(np.int64, copy=False)))
+    kind = "f" if pa.types.is_floating(type_) else "i"
+    values = numpy_values(column, np.dtype(f"{kind}{type_.bit_width // 8}"))[places]
+    return (
+        nullable_column(values, valid_mask(column)[places], type_) if column.null_count else arrow_column(values, type_)
+    )
+
+
 def ranked(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
     """(n,) the rank of each value among the different ones; and these in order.
 

@@ -49,7 +49,7 @@ class Shape:
     files: int
     moments: int
     most_facts: int = 50
-    few_facts: int = 20
+    block_facts: int = 20
     spread: int = 1_000
     asks: int = 6
     fact_id: tuple[str, ...] = ()
@@ -178,7 +178,7 @@ def check(shape: Shape, folder: Path) -> int:
             EntityRows.from_any(rows).spine(plan.keys),
             only_known=shape.only_known,
             most_facts=shape.most_facts,
-            few_facts=shape.few_facts,
+            block_facts=shape.block_facts,
         )
     finally:
         engine.close()

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.columns import arrow_column, key_codes, nullable_column, numpy_values, single_chunk, valid_mask
+from tiffin.columns import arrow_column, key_codes, numpy_values, single_chunk, taken, valid_mask
 from tiffin.contracts.offline import JoinedView, OfflineEngine, ViewReport
 from tiffin.online.rows import payload_ranks
+from tiffin.operations.blocks import Block, KeyRanges
 from tiffin.planning.casting import cast_exactly
 from tiffin.planning.retrieval import TIME_COLUMN, ScanPlan, ViewJoin
 from tiffin.time import MAX_US, MIN_US
 from tiffin.types import arrow_type
-from tiffin.windows.evaluate import Asked, FactIndex, Found, SortedFacts, empty_values, evaluate_sorted, sorted_order
+from tiffin.windows.evaluate import Asked, Found, SortedFacts, empty_values, evaluate_sorted, sorted_order
 from tiffin.windows.functions import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ BoolArray = NDArray[np.bool_]
 
 #: Facts held at once: with a few columns, some hundred MB in all the forms that they take on the way.
 _MOST_FACTS = 16_000_000
-_FEW_FACTS = 100_000
+#: Facts and rows that are worked on at once: their columns stay in the processor's cache.
+_BLOCK_FACTS = 1 << 17
+#: The work waits for memory: more threads than this gain little, and each holds a block.
+_THREADS = 2
 
 
 def join_windows(
@@ -44,7 +48,7 @@ def join_windows(
     *,
     only_known: bool,
     most_facts: int = _MOST_FACTS,
-    few_facts: int = _FEW_FACTS,
+    block_facts: int = _BLOCK_FACTS,
 ) -> JoinedView:
     """The aggregates of a view for entity rows.
 
@@ -54,7 +58,7 @@ def join_windows(
         spine: the entity rows, as ``OfflineEngine.join`` takes them.
         only_known: whether a fact counts only from the moment at which it was known.
         most_facts: how many facts are held at once, unless one key has more.
-        few_facts: so many are not worth a second thread.
+        block_facts: so many facts and rows are worked on at once by each thread.
 
     Raises:
         InputError: a sum of whole numbers does not fit into 64 bits.
@@ -65,20 +69,25 @@ def join_windows(
     codes, valid, keys = key_codes(spine, [key.entity_column for key in view.keys])
     rows = np.flatnonzero(valid)
     asked = _asked(view)
-    join = _Join(engine, view, asked, only_known, most_facts, few_facts)
+    join = _Join(engine, view, asked, only_known, most_facts, block_facts)
     times_us = numpy_values(spine[TIME_COLUMN])
-    found = list(join.parts(keys, codes[rows], times_us[rows])) if len(rows) else []
-    order = [rows[part] for part, _ in found]
+    rows = rows[sorted_order(codes[rows], times_us[rows], None)]
+    found = list(join.found(keys, codes[rows], times_us[rows])) if len(rows) else []
     without_key = np.flatnonzero(~valid)
     back = np.empty(spine.num_rows, np.int64)
-    back[np.concatenate([*order, without_key])] = np.arange(spine.num_rows)
+    back[np.concatenate([rows, without_key])] = np.arange(spine.num_rows)
     nulls = empty_values(asked, len(without_key))
-    columns = {}
-    for number, feature in enumerate(view.features):
-        whole = pa.concat_arrays([*(part.columns[number] for _, part in found), nulls[number]])
-        columns[feature.name] = cast_exactly(_taken(whole, back), feature.dtype, feature.name)
+
+    def in_place(number: int) -> pa.Array:
+        """A feature, each row's value at its place."""
+        feature = view.features[number]
+        whole = pa.concat_arrays([*(part.columns[number] for part in found), nulls[number]])
+        return cast_exactly(taken(whole, back), feature.dtype, feature.name)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        columns = list(pool.map(in_place, range(len(view.features))))
     filled, later, tied = (
-        sum(int(getattr(part, name).sum()) for _, part in found) for name in ("filled", "known_later", "tied")
+        sum(int(getattr(part, name).sum()) for part in found) for name in ("filled", "known_later", "tied")
     )
     report = ViewReport(
         view=view.name,
@@ -89,7 +98,7 @@ def join_windows(
         ties=tied,
         known_later=later,
     )
-    return JoinedView(pa.table(columns), report)
+    return JoinedView(pa.table(columns, [feature.name for feature in view.features]), report)
 
 
 def _asked(view: ViewJoin) -> list[Asked]:
@@ -114,51 +123,44 @@ class _Join:
     asked: Sequence[Asked]
     only_known: bool
     most_facts: int
-    few_facts: int
+    block_facts: int
 
-    def parts(self, keys: pa.Table, codes: Int64Array, times_us: Int64Array) -> Iterator[tuple[Int64Array, Found]]:
-        """The values of rows, in pieces: (m,) the places of some rows, and their values.
+    def found(self, keys: pa.Table, codes: Int64Array, times_us: Int64Array) -> Iterator[Found]:
+        """The values of rows, in pieces that follow each other.
 
         Args:
-            keys: the keys, with their numbers as ``code``.
-            codes: (rows,) the key of each row, each among ``keys``.
+            keys: the keys, with their numbers, which rise, as ``code``.
+            codes: (rows,) the key of each row, each among ``keys``; rows are sorted by key and time.
             times_us: (rows,) its time.
         """
         waiting = [keys]
-        while waiting:
-            part = waiting.pop()
-            batches = self._batches(part, times_us)
-            if batches is None:
-                half = part.num_rows // 2
-                waiting += [part.slice(half), part.slice(0, half)]
-                continue
-            first = part["code"][0].as_py()
-            ends = [first, first + part.num_rows]
-            if part.num_rows > 1 and sum(batch.num_rows for batch in batches) > self.few_facts:
-                ends.insert(1, first + part.num_rows // 2)
-            work = partial(self._part, batches, codes, times_us)
-            with ThreadPoolExecutor(len(ends) - 1) as pool:
-                yield from pool.map(work, ends[:-1], ends[1:])
+        work = partial(self._of_block, codes, times_us)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            while waiting:
+                part = waiting.pop()
+                facts = self._facts(part, times_us)
+                if facts is None:
+                    half = part.num_rows // 2
+                    waiting += [part.slice(half), part.slice(0, half)]
+                    continue
+                yield from pool.map(work, facts.blocks(codes, self.block_facts))
 
-    def _part(
-        self, batches: Sequence[pa.RecordBatch], codes: Int64Array, times_us: Int64Array, first: int, end: int
-    ) -> tuple[Int64Array, Found]:
-        """The rows whose keys are from one number on and before another."""
-        rows = np.flatnonzero((codes >= first) & (codes < end))
-        facts = self._sorted(batches, first, end)
-        order, found = evaluate_sorted(facts, codes[rows], times_us[rows], self.asked, only_known=self.only_known)
-        return rows[order], found
-
-    def _batches(self, keys: pa.Table, times_us: Int64Array) -> list[pa.RecordBatch] | None:
+    def _facts(self, keys: pa.Table, times_us: Int64Array) -> KeyRanges | None:
         """The facts of some keys; ``None`` when they are too many and the keys can be halved."""
-        batches = []
+        facts = KeyRanges(keys["code"][0].as_py(), keys.num_rows)
         count = 0
         for batch in self.engine.scan(self._plan(times_us), keys):
-            batches.append(batch)
+            facts.add(batch)
             count += batch.num_rows
             if count > self.most_facts and keys.num_rows > 1:
                 return None
-        return batches
+        return facts
+
+    def _of_block(self, codes: Int64Array, times_us: Int64Array, block: Block) -> Found:
+        """The values of the rows whose keys are those of a block."""
+        facts = self._sorted(block)
+        rows = codes[block.rows] - block.first
+        return evaluate_sorted(facts, rows, times_us[block.rows], self.asked, only_known=self.only_known)
 
     def _plan(self, times_us: Int64Array) -> ScanPlan:
         first, last = int(times_us.min()), int(times_us.max())
@@ -174,35 +176,29 @@ class _Join:
             known_until_us=last if self.only_known else None,
         )
 
-    def _sorted(self, batches: Sequence[pa.RecordBatch], first: int, end: int) -> SortedFacts:
-        """The facts of the keys from one number on and before another, in order."""
-        import pyarrow as pa
-
+    def _sorted(self, block: Block) -> SortedFacts:
+        """The facts of a block in order; its keys are numbered from 0."""
         has_known = bool(self.view.facts.known_column)
-        if not batches:
+        if not block.facts.num_rows:
             nothing = np.empty(0, np.int64)
             none = [np.empty(0, np.bool_)] * len(self.view.conditions)
             return SortedFacts(nothing, nothing, nothing if has_known else None, _no_columns(self.view), none)
-        table = pa.Table.from_batches([_of_keys(batch, first, end) for batch in batches])
-        codes, event = (numpy_values(table[name]) for name in ("__code", "__event_us"))
+        table = block.facts.combine_chunks()
+        codes, event = numpy_values(table["__code"]) - block.first, numpy_values(table["__event_us"])
         known = numpy_values(table["__known_us"]) if has_known else None
-        index = FactIndex.of(codes, event)
         order = sorted_order(codes, event, known)
-        order, repeated, tied = self._decide_ties(table, index.packed, known, order)
+        stamps = [codes[order], event[order], *(() if known is None else (known[order],))]
+        order, repeated, tied = self._decide_ties(table, stamps, order)
         if repeated.any():
-            kept = ~repeated
-            order, tied, index = order[kept], tied[kept], FactIndex(index.times, index.packed[kept])
+            order, tied, *stamps = (each[~repeated] for each in (order, tied, *stamps))
         matters = any(FUNCTIONS[each.function].needs_order for each in self.asked) and tied.any()
-        # Sorting and unpacking numbers is faster than picking them one by one.
-        sorted_codes, sorted_event = index.times.unpack(index.packed)
         return SortedFacts(
-            codes=sorted_codes,
-            event_us=sorted_event,
-            known_us=None if known is None else known[order],
-            columns={name: _taken(table[name], order) for name in self._columns},
+            codes=stamps[0],
+            event_us=stamps[1],
+            known_us=None if known is None else stamps[2],
+            columns={name: taken(table[name], order) for name in self._columns},
             conditions=[_mask(table[f"__if{number}"])[order] for number in range(len(self.view.conditions))],
             tied=tied if matters else None,
-            index=index,
         )
 
     @property
@@ -210,25 +206,23 @@ class _Join:
         return {each.column for each in self.asked} & {column.name for column in self.view.facts.payload}
 
     def _decide_ties(
-        self, table: pa.Table, packed: Int64Array, known: Int64Array | None, order: NDArray[np.intp]
+        self, table: pa.Table, stamps: Sequence[Int64Array], order: NDArray[np.intp]
     ) -> tuple[NDArray[np.intp], BoolArray, BoolArray]:
         """Facts of one key and equal times by their payload (ORD).
 
         Args:
             table: the facts.
-            packed: (facts,) their keys and event times, in order.
-            known: (facts,) their known times.
-            order: the places of the facts by key and times.
+            stamps: (facts,) their keys, event times and known times, sorted.
+            order: (facts,) their places in the table.
 
         Returns:
             The order by payload too; (facts,) whether a fact is equal to the one before it in all; and (facts,) whether
             only its payload, which is another one, puts it behind that.
         """
-        behind = np.zeros(len(order), np.bool_)
-        np.equal(packed[1:], packed[:-1], out=behind[1:])
-        if known is not None:
-            alike = np.flatnonzero(behind)
-            behind[alike] = known[order[alike]] == known[order[alike - 1]]
+        behind = np.ones(len(order), np.bool_)
+        behind[0] = False
+        for values in stamps:
+            behind[1:] &= values[1:] == values[:-1]
         if not behind.any():
             return order, behind, behind
         in_tie = behind.copy()
@@ -253,29 +247,6 @@ class _Join:
             return np.zeros(len(facts), np.int64)
         rows = table.select([column.name for column in payload]).take(arrow_column(facts.astype(np.int64, copy=False)))
         return payload_ranks(tuple((column.name, repr(column.dtype)) for column in payload), rows)
-
-
-def _of_keys(batch: pa.RecordBatch, first: int, end: int) -> pa.RecordBatch:
-    """The facts of the keys from one number on and before another."""
-    import pyarrow as pa
-
-    codes = numpy_values(batch.column("__code"))
-    wanted = (codes >= first) & (codes < end)
-    return batch if wanted.all() else batch.filter(pa.array(wanted))
-
-
-def _taken(column: Any, places: NDArray[np.intp]) -> pa.Array:
-    """The values at some places; of numbers and times by numpy, which is faster."""
-    import pyarrow as pa
-
-    type_ = column.type
-    if not (pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_timestamp(type_)):
-        return single_chunk(column).take(arrow_column(places.astype(np.int64, copy=False)))
-    kind = "f" if pa.types.is_floating(type_) else "i"
-    values = numpy_values(column, np.dtype(f"{kind}{type_.bit_width // 8}"))[places]
-    return (
-        nullable_column(values, valid_mask(column)[places], type_) if column.null_count else arrow_column(values, type_)
-    )
 
 
 def _mask(column: Any) -> NDArray[np.bool_]:

@@ -19,8 +19,8 @@ from tiffin.columns import arrow_column
 from tiffin.definitions.aggregation import ALL_FACTS
 from tiffin.types import FeatureType, arrow_type
 from tiffin.windows.aggregate import evaluate
-from tiffin.windows.exact import CACHED
 from tiffin.windows.functions import make_aggregate
+from tiffin.windows.places import KeyTimes, RisingNumbers
 from tiffin.windows.ranges import Ranges, known_ranges
 from tiffin.windows.window import Window
 
@@ -55,64 +55,6 @@ class Asked:
     params: tuple[tuple[str, Any], ...] = ()
 
 
-class KeyTimes:
-    """(key, time) as one number that sorts alike.
-
-    Args:
-        codes: keys as numbers from 0.
-        times_us: times.
-    """
-
-    def __init__(self, codes: Int64Array, times_us: Int64Array) -> None:
-        self._first_us = int(times_us.min()) if len(times_us) else 0
-        self._last_us = int(times_us.max()) if len(times_us) else 0
-        code_bits = int(codes.max(initial=0)).bit_length()
-        self._shift = (self._last_us - self._first_us + 2).bit_length()
-        #: Distinct times, only where (key, time) does not fit into one 63-bit number.
-        self._times: Int64Array | None = None
-        if code_bits + self._shift > 62:
-            self._times = np.unique(times_us)
-            self._shift = (len(self._times) + 1).bit_length()
-
-    def pack(self, codes: Int64Array, times_us: Int64Array) -> Int64Array:
-        """(n,) the numbers; a time between two that there are counts as the earlier one."""
-        packed = np.empty(len(codes), np.int64)
-        for start in range(0, len(codes), CACHED):
-            part = slice(start, start + CACHED)
-            if self._times is not None:
-                packed[part] = np.searchsorted(self._times, times_us[part], side="right")
-            else:
-                np.clip(times_us[part], self._first_us - 1, self._last_us, out=packed[part])
-                packed[part] -= self._first_us - 1
-            packed[part] += codes[part] << self._shift
-        return packed
-
-    def unpack(self, packed: Int64Array) -> tuple[Int64Array, Int64Array]:
-        """(n,) the keys and (n,) the times of numbers that were packed from the times that there are."""
-        codes = packed >> self._shift
-        offsets = packed & ((1 << self._shift) - 1)
-        if self._times is not None:
-            return codes, self._times[offsets - 1]
-        offsets += self._first_us - 1
-        return codes, offsets
-
-
-@dataclass(frozen=True)
-class FactIndex:
-    """(key, event time) of sorted facts as one number each, for searching."""
-
-    times: KeyTimes
-    packed: Int64Array
-
-    @classmethod
-    def of(cls, codes: Int64Array, event_us: Int64Array) -> FactIndex:
-        """The index of facts, in whatever order."""
-        times = KeyTimes(codes, event_us)
-        packed = times.pack(codes, event_us)
-        packed.sort()
-        return cls(times, packed)
-
-
 @dataclass(frozen=True)
 class SortedFacts:
     """Facts in the order of (key, ORD).
@@ -124,7 +66,6 @@ class SortedFacts:
         columns: name to (facts,) values.
         conditions: for each condition, (facts,) where it is true.
         tied: (facts,) whether only the payload, which is another one, puts a fact behind the one before it.
-        index: made when left out.
     """
 
     codes: Int64Array
@@ -133,7 +74,6 @@ class SortedFacts:
     columns: Mapping[str, pa.Array]
     conditions: Sequence[BoolArray] = ()
     tied: BoolArray | None = None
-    index: FactIndex | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -147,16 +87,19 @@ class SortedFacts:
             columns={name: column.slice(start, stop - start) for name, column in self.columns.items()},
             conditions=[condition[start:stop] for condition in self.conditions],
             tied=None if self.tied is None else self.tied[start:stop],
-            index=None if self.index is None else FactIndex(self.index.times, self.index.packed[start:stop]),
         )
 
     @cached_property
-    def _index(self) -> FactIndex:
-        return self.index if self.index is not None else FactIndex.of(self.codes, self.event_us)
+    def _times(self) -> KeyTimes:
+        return KeyTimes(self.codes, self.event_us)
+
+    @cached_property
+    def _places(self) -> RisingNumbers:
+        return RisingNumbers(self._times.pack(self.codes, self.event_us))
 
     def places_after(self, codes: Int64Array, moments_us: Int64Array) -> Int64Array:
         """(n,) for each key and moment the place of the key's first fact after it."""
-        return np.searchsorted(self._index.packed, self._index.times.pack(codes, moments_us), side="right")
+        return self._places.after(self._times.pack(codes, moments_us))
 
     @cached_property
     def _known_times(self) -> KeyTimes:
@@ -265,7 +208,8 @@ def evaluate_windows(
         asked: what is wanted.
         only_known: facts count only once they are known.
     """
-    order, found = evaluate_sorted(facts, codes, times_us, asked, only_known=only_known)
+    order = sorted_order(codes, times_us, None)
+    found = evaluate_sorted(facts, codes[order], times_us[order], asked, only_known=only_known)
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     columns = [column.take(arrow_column(back)) for column in found.columns]
@@ -274,15 +218,12 @@ def evaluate_windows(
 
 def evaluate_sorted(
     facts: SortedFacts, codes: Int64Array, times_us: Int64Array, asked: Sequence[Asked], *, only_known: bool
-) -> tuple[NDArray[np.intp], Found]:
-    """The same, for rows sorted by key and time: (rows,) the order that sorts them, and their values in it."""
+) -> Found:
+    """The same, for rows that are sorted by key and time."""
     if facts.known_us is not None and bool((facts.known_us <= facts.event_us).all()):
         # Known in time, all of them: the known times have done their part in the order.
         facts = replace(facts, known_us=None)
-    order = sorted_order(codes, times_us, None)
-    codes, times_us = codes[order], times_us[order]
-    found = _part(_facts_of(facts, codes), codes, times_us, asked, only_known=only_known)
-    return order, _joined(found)
+    return _joined(_part(_facts_of(facts, codes), codes, times_us, asked, only_known=only_known))
 
 
 def _facts_of(facts: SortedFacts, codes: Int64Array) -> SortedFacts:

@@ -208,6 +208,15 @@ def test_floats_tell_facts_apart_by_their_bits(tmp_path: Path) -> None:
     assert asked(opened(tmp_path, view, payments), [(1, 0)]) == {"n": [4], "values": [2]}
 
 
+@pytest.mark.parametrize("cards", [[-5, -4, -2], [-(2**63), 0, 2**63 - 1], [7], [10**9, 10**9 + 1]])
+def test_keys_may_lie_side_by_side_or_far_apart(cards: list[int], tmp_path: Path) -> None:
+    """Keys that nobody asks for are left out, also between those that are wanted."""
+    stored = [*cards, -3, 3]
+    payments: list[Payment] = [(card, 0, 0, float(number), "a") for number, card in enumerate(stored)]
+    store = opened(tmp_path, windows(Aggregation("amount", "sum", name="s")), payments)
+    assert asked(store, [(card, 0) for card in reversed(cards)]) == {"s": [float(n) for n in range(len(cards))][::-1]}
+
+
 def test_a_view_without_entities_has_windows_over_all_facts(tmp_path: Path) -> None:
     store = opened(tmp_path, windows(Aggregation("amount", "sum", HOUR, name="s"), entities=[]))
     spine = pa.table({"event_timestamp": pa.array([NOON_US + 5 * MINUTE_US], UTC_US)})
