@@ -36,7 +36,7 @@ BoolArray = NDArray[np.bool_]
 #: Facts held at once: with a few columns, some hundred MB in all the forms that they take on the way.
 _MOST_FACTS = 16_000_000
 #: Facts and rows that are worked on at once: their columns stay in the processor's cache.
-_BLOCK_FACTS = 1 << 17
+_BLOCK_FACTS = 1 << 16
 #: The work waits for memory: more threads than this gain little, and each holds a block.
 _THREADS = 2
 
