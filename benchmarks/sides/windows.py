@@ -13,6 +13,13 @@ from benchmarks.sides.store import open_store, write_repository
 from benchmarks.work import Work
 
 _DAY_US = 86_400_000_000
+#: How a function over a column is written in DuckDB's SQL, where it has another name there.
+_SQL = {
+    "mean": "avg({})",
+    "count_distinct": "count(DISTINCT {})",
+    "first": "first_value({} IGNORE NULLS)",
+    "last": "last_value({} IGNORE NULLS)",
+}
 
 
 class RangeFrames(Work):
@@ -33,7 +40,7 @@ class RangeFrames(Work):
             self._connection.execute(f"SET threads = {threads}")
         names = [f"{function}_{count}" for count in days for function in functions]
         aggregates = ", ".join(
-            f"{function}({column}) OVER (PARTITION BY key ORDER BY t RANGE BETWEEN {count * _DAY_US - 1} PRECEDING AND"
+            f"{_SQL.get(function, function + '({})').format(column)} OVER (PARTITION BY key ORDER BY t RANGE BETWEEN {count * _DAY_US - 1} PRECEDING AND"
             f" CURRENT ROW) AS {function}_{count}"
             for count in days
             for function in functions

@@ -18,7 +18,7 @@ def suite(quick: bool) -> Suite:
     return Suite(
         "windows",
         "Aggregates over windows",
-        "Entity rows x facts, windows of 1, 7 and 30 days of one float, from files to one Arrow table. The other side"
+        "Entity rows x facts, windows of 1, 7 and 30 days of one column, from files to one Arrow table. The other side"
         " is the union of entity rows and facts with one `RANGE BETWEEN` frame a window, written by hand. tiffin's sums"
         " are exact and rounded once; DuckDB's depend on the order in which they are made, so that answers are compared"
         " to eight decimals.",
@@ -26,6 +26,9 @@ def suite(quick: bool) -> Suite:
             _cell(spine, facts, ["sum", "count"], "v0_f0", 8),
             _cell(spine, facts, ["min", "max"], "v0_f0", 1),
             _cell(spine, facts, ["stddev_samp"], "v0_f0", 1),
+            _cell(spine, facts, ["mean"], "v0_f0", 1),
+            _cell(spine, facts, ["first", "last"], "v0_f0", 1),
+            _cell(spine, facts, ["count_distinct"], "v0_f1", 1),
         ),
     )
 
