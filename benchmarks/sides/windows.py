@@ -40,8 +40,8 @@ class RangeFrames(Work):
             self._connection.execute(f"SET threads = {threads}")
         names = [f"{function}_{count}" for count in days for function in functions]
         aggregates = ", ".join(
-            f"{_SQL.get(function, function + '({})').format(column)} OVER (PARTITION BY key ORDER BY t RANGE BETWEEN {count * _DAY_US - 1} PRECEDING AND"
-            f" CURRENT ROW) AS {function}_{count}"
+            f"{_SQL.get(function, function + '({})').format(column)} OVER (PARTITION BY key ORDER BY t"
+            f" RANGE BETWEEN {count * _DAY_US - 1} PRECEDING AND CURRENT ROW) AS {function}_{count}"
             for count in days
             for function in functions
         )
