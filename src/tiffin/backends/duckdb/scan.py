@@ -39,20 +39,25 @@ def scan_facts(facts: Facts, plan: ScanPlan, wanted: pa.Table) -> Iterator[pa.Re
         selected.append(f"{facts.known_us} AS __known_us")
     selected += [f"{facts.feature(column)} AS f{number}" for number, column in enumerate(plan.facts.payload)]
     selected += [f"{_condition(facts, plan, each)} AS __if{number}" for number, each in enumerate(plan.conditions)]
-    bounds = [facts.event.bound("<=", plan.last_us)]
-    if plan.first_us is not None:
-        bounds.append(facts.event.bound(">=", plan.first_us))
-    if plan.known_until_us is not None and facts.known is not None:
-        bounds.append(facts.known_bound("<=", plan.known_until_us))
     sql = (
         f"SELECT {', '.join(selected)} FROM {facts.relation.sql} f "
-        f"JOIN tiffin_scanned k ON {facts.key_match(plan.keys, 'k')} WHERE {' AND '.join(bounds)}"
+        f"JOIN tiffin_scanned k ON {facts.key_match(plan.keys, 'k')} WHERE {scan_bounds(facts, plan)}"
     )
     for batch in facts.stream(sql):
         columns = {name: batch.column(name) for name in batch.schema.names if name.startswith("__")}
         for number, column in enumerate(plan.facts.payload):
             columns[column.name] = single_chunk(cast_feature(batch.column(f"f{number}"), column, facts))
         yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def scan_bounds(facts: Facts, plan: ScanPlan) -> str:
+    """Which facts are wanted, whatever their key."""
+    bounds = [facts.event.bound("<=", plan.last_us)]
+    if plan.first_us is not None:
+        bounds.append(facts.event.bound(">=", plan.first_us))
+    if plan.known_until_us is not None and facts.known is not None:
+        bounds.append(facts.known_bound("<=", plan.known_until_us))
+    return " AND ".join(bounds)
 
 
 def _condition(facts: Facts, plan: ScanPlan, condition: Condition) -> str:
