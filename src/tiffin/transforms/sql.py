@@ -30,6 +30,11 @@ _MANY_ROWS = ("group_expressions", "group_sets", "having", "qualify", "sample", 
 #: Functions that are written with the help of others and compute from their arguments alone.
 _MACROS = frozenset(("date_add", "days_in_month", "fdiv", "if", "nullif", "split_part"))
 
+#: Values of the session that are written like columns, and are columns where there are such.
+_SESSION = frozenset(
+    ("current_catalog", "current_date", "current_role", "current_schema", "current_time", "current_timestamp")
+).union(("current_user", "localtime", "localtimestamp", "session_user", "user"))
+
 _HINT = f"write one SELECT ... FROM {ROWS}, with WHERE if rows are to be left out; each row is computed by itself"
 
 
@@ -42,7 +47,7 @@ def run_query(query: str, rows: pa.Table) -> pa.Table:
     """
     import duckdb
 
-    check_query(query)
+    check_query(query, tuple(rows.column_names))
     with _connection().cursor() as cursor:
         cursor.register(ROWS, rows)
         try:
@@ -65,8 +70,12 @@ def query_columns(query: str, columns: Mapping[str, pa.DataType]) -> Mapping[str
 
 
 @lru_cache(maxsize=256)
-def check_query(query: str) -> None:
+def check_query(query: str, columns: tuple[str, ...] = ()) -> None:
     """Check that a query computes each row by itself, and from nothing else.
+
+    Args:
+        query: the query.
+        columns: the columns of the rows, of which one may be called like a value of the session.
 
     Raises:
         DefinitionError: it does not; says what stands in the way.
@@ -91,11 +100,15 @@ def check_query(query: str) -> None:
             word = named.removesuffix("_MODIFIER").replace("_", " ").lower()
             raise DefinitionError(f"the query puts rows together, or chooses among them: {word}", hint=_HINT)
     for expression in _parts([node["select_list"], node["where_clause"]]):
-        _check_expression(expression)
+        _check_expression(expression, columns)
 
 
-def _check_expression(expression: Mapping[str, Any]) -> None:
+def _check_expression(expression: Mapping[str, Any], columns: tuple[str, ...]) -> None:
     kind = expression["class"]
+    if kind == "COLUMN_REF" and len(expression["column_names"]) == 1:
+        (name,) = expression["column_names"]
+        if name.lower() in _SESSION and name.lower() not in map(str.lower, columns):
+            raise DefinitionError(f"the query reads {name}, which is no value of a row", hint=_HINT)
     if kind not in _EXPRESSIONS:
         raise DefinitionError(f"the query has a {kind.lower()}, which looks at more than one row", hint=_HINT)
     if kind != "FUNCTION":
