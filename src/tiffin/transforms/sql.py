@@ -85,7 +85,8 @@ def check_query(query: str, columns: tuple[str, ...] = ()) -> None:
     assert found is not None
     parsed = json.loads(found[0])
     if parsed["error"]:
-        raise DefinitionError(f"the query cannot be read: {parsed['error_message']}", hint=_HINT)
+        hint = f"{_HINT}; names that SQL has a meaning for, such as at, stand in double quotes"
+        raise DefinitionError(f"the query cannot be read: {parsed['error_message']}", hint=hint)
     if len(parsed["statements"]) != 1:
         raise DefinitionError("the query is several statements", hint=_HINT)
     node = parsed["statements"][0]["node"]
