@@ -44,7 +44,9 @@ _PUBLIC = {
     "SystemClock": "tiffin.time",
     "TiffinError": "tiffin.errors",
     "ValueType": "tiffin.types",
+    "batch_feature_view": "tiffin.definitions",
     "on_demand_feature_view": "tiffin.definitions",
+    "stream_feature_view": "tiffin.definitions",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -78,7 +80,9 @@ if TYPE_CHECKING:
     from tiffin.definitions import RequestSource as RequestSource
     from tiffin.definitions import StreamFeatureView as StreamFeatureView
     from tiffin.definitions import StreamSource as StreamSource
+    from tiffin.definitions import batch_feature_view as batch_feature_view
     from tiffin.definitions import on_demand_feature_view as on_demand_feature_view
+    from tiffin.definitions import stream_feature_view as stream_feature_view
     from tiffin.errors import TiffinError as TiffinError
     from tiffin.store import FeatureStore as FeatureStore
     from tiffin.time import ManualClock as ManualClock

@@ -28,7 +28,7 @@ RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}
 
 #: Client libraries, and the only parts that may import them.
 CLIENTS = {
-    "duckdb": {"backends/duckdb"},
+    "duckdb": {"backends/duckdb", "transforms/sql.py"},
     "sqlite3": {"backends/sqlite"},
     "sqlalchemy": {"backends/sql"},
     "redis": {"backends/redis"},

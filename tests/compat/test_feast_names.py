@@ -128,10 +128,10 @@ feast.feature_view          tiffin              FeatureView
 feast.base_feature_view     tiffin              BaseFeatureView
 feast.feature_service       tiffin              FeatureService
 feast.on_demand_feature_view  tiffin            OnDemandFeatureView on_demand_feature_view
+feast.batch_feature_view    tiffin              BatchFeatureView batch_feature_view
+feast.stream_feature_view   tiffin              StreamFeatureView stream_feature_view
 feast.labeling              tiffin              LabelView ConflictPolicy
 feast.aggregation           tiffin              Aggregation
-feast.batch_feature_view    tiffin              BatchFeatureView
-feast.stream_feature_view   tiffin              StreamFeatureView
 feast.data_source           tiffin              DataSource RequestSource PushSource KafkaSource KinesisSource PushMode
 feast.data_format           tiffin              ParquetFormat AvroFormat JsonFormat ProtoFormat
 feast.feature_logging       tiffin              LoggingConfig
@@ -159,8 +159,6 @@ feast.errors.FeastError                                 tiffin.TiffinError
 
 #: What code imports from Feast and tiffin does not have: path, names.
 NOT_THERE = """
-feast.batch_feature_view    batch_feature_view
-feast.stream_feature_view   stream_feature_view
 feast.permissions.permission  Permission
 feast.permissions.action    AuthzedAction READ ALL_ACTIONS
 feast.permissions.policy    RoleBasedPolicy NamespaceBasedPolicy GroupBasedPolicy CombinedGroupNamespacePolicy

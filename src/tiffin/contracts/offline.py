@@ -24,12 +24,14 @@ class OfflineCapabilities:
         formats: the file formats and tables that it reads.
         entity_sql: entity rows may be given as a SQL query.
         spills: a join larger than memory goes through.
+        row_functions: rows go through the function of a view where ``FactColumns.transform`` says so.
     """
 
     name: str
     formats: tuple[str, ...]
     entity_sql: bool
     spills: bool
+    row_functions: bool = False
 
 
 @dataclass(frozen=True)

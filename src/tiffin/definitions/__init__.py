@@ -25,9 +25,16 @@ from tiffin.definitions.sources import (
     StreamSource,
 )
 from tiffin.definitions.streams import AvroFormat, JsonFormat, KafkaSource, KinesisSource, ProtoFormat
+from tiffin.definitions.transformed_view import TransformedFeatureView
 from tiffin.definitions.validation import TableProfiler, ValidationReference
 from tiffin.definitions.view_use import ViewUse
-from tiffin.definitions.windowed_views import BatchFeatureView, StreamFeatureView, view_from_spec
+from tiffin.definitions.windowed_views import (
+    BatchFeatureView,
+    StreamFeatureView,
+    batch_feature_view,
+    stream_feature_view,
+    view_from_spec,
+)
 
 __all__ = [
     "LATEST",
@@ -64,8 +71,11 @@ __all__ = [
     "StreamFeatureView",
     "StreamSource",
     "TableProfiler",
+    "TransformedFeatureView",
     "ValidationReference",
     "ViewUse",
+    "batch_feature_view",
     "on_demand_feature_view",
+    "stream_feature_view",
     "view_from_spec",
 ]

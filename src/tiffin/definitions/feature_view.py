@@ -36,7 +36,8 @@ class FeatureView(BaseFeatureView):
         fact_id: columns of the source that tell facts apart, such as the number of a payment; only with aggregations.
             Rows with equal keys, times and columns that the view reads are one fact and count once; these columns are
             among those that it reads.
-        inputs: the columns of the source that aggregations read, with their types; found at ``apply``.
+        inputs: the columns that aggregations read, with their types; found at ``apply``, but for those that a function
+            makes, which are declared.
         mode: as in Feast, where it names the language of a function; a plain view has no function, so it is only kept.
         enable_validation: as in Feast; columns and types are checked anyway, and JSON when it is loaded.
         version: ``latest``. A pin, such as ``v1``, is refused at ``apply``; older versions are read as
@@ -119,6 +120,13 @@ class FeatureView(BaseFeatureView):
                 subject=self.subject,
                 location=self.location,
                 hint="pass the source of that view, and the aggregations that are wanted",
+            )
+        if views[0].transforms_rows:
+            raise UnsupportedError(
+                f"{self.subject} has {views[0].subject} as its source, whose rows go through a function",
+                subject=self.subject,
+                location=self.location,
+                hint="pass the source of that view, and its function",
             )
         self._set("derived_from", (views[0],))
         self._set("source_view", views[0].name)
@@ -239,6 +247,19 @@ class FeatureView(BaseFeatureView):
     def batch_source(self) -> DataSource | None:
         """Where history is read from; ``None`` when facts are only pushed."""
         return self.source.batch_source if isinstance(self.source, StreamSource) else self.source
+
+    @property
+    def transforms_rows(self) -> bool:
+        """Whether the rows of the source go through a function before they are facts."""
+        return False
+
+    @property
+    def time_columns(self) -> tuple[str, str]:
+        """The columns of event and created times, as features are named; the latter is empty where there is none."""
+        sources = [source for source in (self.source, self.batch_source) if source is not None]
+        event = next((source.timestamp_field for source in sources if source.timestamp_field), "") or "event_timestamp"
+        created = next((s.created_timestamp_column for s in sources if s.created_timestamp_column), "") or ""
+        return event, created
 
     @property
     def parents(self) -> tuple[FeatureView, ...]:

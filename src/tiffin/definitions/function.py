@@ -48,13 +48,17 @@ class FunctionCode:
         content += repr([_captured(cell) for cell in function.__closure__ or ()])
         digest = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
         code = cls(function.__module__ or "", function.__qualname__, digest, source)
-        _KNOWN[code] = function
+        code.remember(function)
         return code
 
     @property
     def known(self) -> Callable[..., Any] | None:
         """The function, when it was defined in this process."""
         return _KNOWN.get(self)
+
+    def remember(self, function: Callable[..., Any]) -> None:
+        """Keep a function that was found to be this one, for ``known``."""
+        _KNOWN[self] = function
 
     @property
     def clock_call(self) -> str:
@@ -70,6 +74,12 @@ class FunctionCode:
     def to_spec(self) -> dict[str, Any]:
         """JSON-ready data."""
         return {"module": self.module, "name": self.name, "digest": self.digest, "source": self.source}
+
+
+def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The parameters of a function; from the code, because this is asked for each time that one runs."""
+    code = function.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _source(function: Callable[..., Any]) -> str:

@@ -11,7 +11,7 @@ from tiffin.definitions.base import Definition
 from tiffin.definitions.base_view import LATEST, BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
 from tiffin.definitions.field import Field, check_fields
-from tiffin.definitions.function import FunctionCode
+from tiffin.definitions.function import FunctionCode, parameters
 from tiffin.definitions.projection import Projection
 from tiffin.definitions.sources import RequestSource
 from tiffin.definitions.view_use import ViewUse
@@ -122,7 +122,7 @@ class OnDemandFeatureView(BaseFeatureView):
             return self.function
         if not callable(function) or not hasattr(function, "__code__"):
             raise self.error(f"{self.subject}: udf is {function!r}, not a function")
-        if len(_parameters(function)) != 1 and not asks_for_now(function):
+        if len(parameters(function)) != 1 and not asks_for_now(function):
             hint = f"it takes its inputs, and a second parameter {NOW!r} if it needs the time of each row"
             raise self.error(f"{self.subject}: the function {function.__name__} has other parameters", hint=hint)
         return FunctionCode.of(function)
@@ -222,13 +222,7 @@ def on_demand_feature_view(
 
 def asks_for_now(function: Callable[..., Any]) -> bool:
     """Whether a function takes the time of each row as its second argument."""
-    return _parameters(function)[1:] == (NOW,)
-
-
-def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The parameters; from the code, because this is asked for each time that the function runs."""
-    code = function.__code__
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return parameters(function)[1:] == (NOW,)
 
 
 def _use(source: BaseFeatureView | ViewUse) -> ViewUse:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiffin.columns import arrow_column, single_chunk, valid_mask
 from tiffin.definitions import FeatureView
@@ -56,21 +57,23 @@ def checked_facts(view: FeatureView, table: pa.Table) -> pa.RecordBatch:
 
 def _times(view: FeatureView, given: Mapping[str, Any]) -> tuple[Any, Any]:
     """The event and the known times of the rows."""
-    sources = [source for source in (view.source, view.batch_source) if source is not None]
-    time_column = next((s.timestamp_field for s in sources if s.timestamp_field), "") or "event_timestamp"
-    created = next((s.created_timestamp_column for s in sources if s.created_timestamp_column), "")
+    time_column, created = view.time_columns
     event = time_us(_column(view, given, time_column, "the time column"), time_column)
     if not created:
         return event, event
-    column = _column(view, given, created, "the created column")
-    if not column.null_count:
-        return event, time_us(column, created)
+    known, there = created_us(_column(view, given, created, "the created column"), created)
+    return event, np.where(there, known, event)
+
+
+def created_us(column: pa.Array, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """A column of created times as int64 microseconds, and where it has one."""
     there = valid_mask(column)
     if not there.any():
-        return event, event
-    # Any time will do where there is none: it is not used, and the rows keep their numbers in messages.
-    filled = column.fill_null("1970-01-01" if is_text(column.type) else column.drop_null()[0])
-    return event, np.where(there, time_us(filled, created), event)
+        return np.zeros(len(column), np.int64), there
+    if column.null_count:
+        # Any time will do where there is none: it is not used, and the rows keep their numbers in messages.
+        column = column.fill_null("1970-01-01" if is_text(column.type) else column.drop_null()[0])
+    return time_us(column, name), there
 
 
 def _known(dtype: FeatureType | None, view: FeatureView) -> FeatureType:

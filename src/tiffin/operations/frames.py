@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tiffin.definitions import FeatureView
+from tiffin.definitions import FeatureView, TransformedFeatureView
 from tiffin.errors import InputError, TypeMismatchError
 from tiffin.online.defaults import NOT_STORABLE, storable
 from tiffin.operations.entity_rows import to_table
@@ -22,7 +22,7 @@ def facts_table(view: FeatureView, frame: Any) -> pa.Table:
     the types of the view's columns decide here.
 
     Args:
-        view: the view whose facts are expected.
+        view: the view whose facts, or whose function's inputs, are expected.
         frame: a pandas or polars frame, an Arrow table, a list of dicts with the same keys, or columns.
 
     Raises:
@@ -31,7 +31,9 @@ def facts_table(view: FeatureView, frame: Any) -> pa.Table:
     """
     import pyarrow as pa
 
-    types = {name: field.dtype for field in view.payload for name in view_columns(view, field.name)}
+    given = view.input_schema if isinstance(view, TransformedFeatureView) and view.transforms_rows else None
+    fields = view.payload if given is None else given
+    types = {name: field.dtype for field in fields for name in view_columns(view, field.name)}
     if isinstance(frame, list) and all(isinstance(row, dict) for row in frame):
         columns = _columns_of(frame)
     elif isinstance(frame, Mapping):

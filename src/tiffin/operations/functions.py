@@ -1,4 +1,4 @@
-"""Find the function of an on-demand view: in this process, or by importing the file that the registry names (DEF-6).
+"""Find the function of a view: in this process, or by importing the file that the registry names (DEF-6).
 
 Nothing from the registry is run. The module is that of the feature repository or of an installed package, and its
 function is taken only when its source has the hash that was applied.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tiffin.definitions import FunctionCode, OnDemandFeatureView
+from tiffin.definitions import BaseFeatureView, FunctionCode, OnDemandFeatureView, TransformedFeatureView
 from tiffin.errors import FunctionError, TiffinError
 from tiffin.operations.repository import import_file
 
@@ -19,8 +19,23 @@ if TYPE_CHECKING:
     from tiffin.operations.context import Context
 
 
-def find_function(ctx: Context, view: OnDemandFeatureView) -> Callable[..., Any]:
-    """The function of an on-demand view.
+#: Views that have a function.
+ViewWithFunction = OnDemandFeatureView | TransformedFeatureView
+
+
+def find_row_functions(ctx: Context, views: Iterable[BaseFeatureView]) -> None:
+    """Find the functions that the rows of some views go through; from then on ``view.function.known`` has them.
+
+    Raises:
+        FunctionError: one is not found, or it is another one than was applied; says what to do.
+    """
+    for view in views:
+        if isinstance(view, TransformedFeatureView) and view.function is not None:
+            find_function(ctx, view)
+
+
+def find_function(ctx: Context, view: ViewWithFunction) -> Callable[..., Any]:
+    """The function of a view.
 
     Raises:
         FunctionError: it is not found, or it is another one than was applied; says what to do.
@@ -47,10 +62,11 @@ def find_function(ctx: Context, view: OnDemandFeatureView) -> Callable[..., Any]
         hint = "run `tiffin apply` to use this one, or bring the file to the version that was applied"
         raise _error(view, f"{code.module}.{code.name} is another function than was applied", hint)
     function: Callable[..., Any] = found
+    code.remember(function)
     return function
 
 
-def _import(ctx: Context, view: OnDemandFeatureView, code: FunctionCode) -> Any:
+def _import(ctx: Context, view: ViewWithFunction, code: FunctionCode) -> Any:
     """The module of a function: a file of the feature repository first, else an installed package."""
     file = ctx.config.repo_path.joinpath(*code.module.split(".")).with_suffix(".py")
     try:
@@ -73,5 +89,5 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _error(view: OnDemandFeatureView, message: str, hint: str) -> FunctionError:
+def _error(view: ViewWithFunction, message: str, hint: str) -> FunctionError:
     return FunctionError(f"{view.subject}: {message}", subject=view.subject, location=view.location, hint=hint)

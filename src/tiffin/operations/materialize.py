@@ -14,6 +14,7 @@ from tiffin.definitions import FeatureView
 from tiffin.errors import MaterializationError, RequestError, TiffinError
 from tiffin.operations.online import OnlineWrite, prepare_write, timelines_of
 from tiffin.operations.replaced import drop_replaced
+from tiffin.operations.rows import prepare_rows
 from tiffin.planning.materialization import Cursor, LoadPlan, plan_incremental_load, plan_load
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.time import to_us
@@ -106,6 +107,7 @@ def _run(
 ) -> MaterializationReport:
     snapshot = ctx.snapshot()
     views = chosen_views(snapshot, names)
+    prepare_rows(ctx, views)
     planned = [(view, snapshot.storage(view.name), *planner(view, snapshot.storage(view.name))) for view in views]
     ctx.online.ensure([storage.table for _, storage, _, _ in planned])
     for view, storage, _, _ in planned:

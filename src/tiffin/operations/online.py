@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tiffin.columns import numpy_values, single_chunk, valid_mask
 from tiffin.contracts.online import WriteBatch
@@ -17,9 +16,9 @@ from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.pipeline import EntityRows, OnlineRead
 from tiffin.online.response import OnlineResponse
-from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN, checked_facts
-from tiffin.operations.frames import facts_table
+from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN
 from tiffin.operations.functions import find_function
+from tiffin.operations.rows import checked_rows
 from tiffin.operations.timelines import TimelineWriter, encode_timelines
 from tiffin.operations.versions import load_versions
 from tiffin.planning.online import OnlinePlan, codecs_of, plan_online
@@ -270,12 +269,6 @@ def write_online(ctx: Context, feature_view_name: str, df: Any) -> OnlineWrite:
     return CheckedWrite.of(ctx, view, df).write(ctx)
 
 
-def far_ahead(ctx: Context, batch: pa.RecordBatch) -> NDArray[np.bool_]:
-    """(n,) whether the event time of each fact is too far ahead of now (WR-5)."""
-    times_us: NDArray[np.int64] = numpy_values(batch.column(EVENT_COLUMN))
-    return times_us > ctx.now_us() + ctx.max_future_skew_us
-
-
 @dataclass(frozen=True)
 class CheckedWrite:
     """Rows of a view that have all been checked, and of which none is written yet (WR-6).
@@ -298,8 +291,6 @@ class CheckedWrite:
             RequestError: the view is not online.
             InputError: a column is missing, a key or time is null, or a value does not fit its type.
         """
-        import pyarrow as pa
-
         if not view.online:
             raise RequestError(
                 f"{view.subject} is not online",
@@ -307,10 +298,8 @@ class CheckedWrite:
                 location=view.location,
                 hint="declare online=True and run `tiffin apply`",
             )
-        batch = checked_facts(view, facts_table(view, df))
-        ahead = far_ahead(ctx, batch)
-        refused = tuple(np.flatnonzero(ahead).tolist())
-        return cls(view, batch.filter(pa.array(~ahead)) if refused else batch, refused)
+        batch, ahead = checked_rows(ctx, view, df)
+        return cls(view, batch, tuple(np.flatnonzero(ahead).tolist()))
 
     def write(self, ctx: Context) -> OnlineWrite:
         """Write them; into the table that has replaced the known one, when a full refresh has done so meanwhile.

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tiffin.columns import single_chunk, valid_mask
 from tiffin.definitions import DataSource, FeatureView, PushMode, StreamSource
 from tiffin.errors import InputError, NotFoundError, RequestError, TypeMismatchError, nearest
-from tiffin.operations.facts import checked_facts
 from tiffin.operations.frames import facts_table
-from tiffin.operations.online import CheckedWrite, OnlineWrite, far_ahead
+from tiffin.operations.online import CheckedWrite, OnlineWrite
+from tiffin.operations.rows import checked_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +72,7 @@ def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushRepo
     refused = writes[0].refused if writes else ()
     appended = 0
     if to is not PushMode.ONLINE:
-        ahead = far_ahead(ctx, checked_facts(views[0], facts_table(views[0], df)))
+        _, ahead = checked_rows(ctx, views[0], df)
         appended = _append(ctx, views, df, ~ahead)
         refused = tuple(np.flatnonzero(ahead).tolist())
     return PushReport({write.view.name: write.write(ctx) for write in writes}, appended, refused)
@@ -106,7 +106,7 @@ def _append(ctx: Context, views: list[FeatureView], df: Any, wanted: NDArray[np.
         )
     table = facts_table(views[0], df)
     for view in views:
-        checked_facts(view, facts_table(view, df))
+        checked_rows(ctx, view, df)
     rows = _source_rows(source, table, ctx.offline.schema(source))
     if wanted is not None and not wanted.all():
         rows = rows.filter(pa.array(wanted))

@@ -16,6 +16,7 @@ from tiffin.errors import MaterializationError, RegistryConflictError, TiffinErr
 from tiffin.operations.apply import author
 from tiffin.operations.materialize import MaterializationReport, Progress, chosen_views, failed_run, load_view
 from tiffin.operations.replaced import carry_over, contents, drop_replaced, refreshed_table, sweep
+from tiffin.operations.rows import prepare_rows
 from tiffin.planning.materialization import Cursor, plan_load
 from tiffin.registry.snapshot import ViewStorage
 from tiffin.time import MIN_US
@@ -39,6 +40,7 @@ def refresh_fully(
         MaterializationError: a view failed; says which views are refreshed and which are not.
     """
     views = chosen_views(ctx.refresh(), feature_views)
+    prepare_rows(ctx, views)
     runs: list[MaterializationRun] = []
     for position, view in enumerate(views):
         try:

@@ -18,6 +18,7 @@ from tiffin.online.keys import cast_key_column, key_arrow_type
 from tiffin.operations.entity_rows import EntityRows, to_table
 from tiffin.operations.functions import find_function
 from tiffin.operations.labels import join_labels
+from tiffin.operations.rows import prepare_rows
 from tiffin.operations.versions import load_versions
 from tiffin.operations.windows import join_windows
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
@@ -318,6 +319,7 @@ def retrieve(
     selection = resolve_features(snapshot, features, full_feature_names=full_feature_names)
     known = ctx.only_known if only_known is None else only_known
     plan = plan_retrieval(snapshot, selection, only_known=known)
+    prepare_rows(ctx, [selected.view for selected in selection.views])
     if entity_df is None:
         rows = EntityRows.from_any(_range_rows(ctx, plan, start_date, end_date, keys))
     elif start_date is not None or end_date is not None or keys is not None:

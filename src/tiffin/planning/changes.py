@@ -129,8 +129,8 @@ def _flat(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield "schema order", [field["name"] for field in value]
         elif name == "aggregations":
             yield from ((f"aggregations.{item['name']}", str(Aggregation.from_spec(item))) for item in value)
-        elif name == "inputs":
-            yield from ((f"inputs.{column}", dtype) for column, dtype in value)
+        elif name in ("inputs", "input_schema"):
+            yield from ((f"{name}.{column}", dtype) for column, dtype in value)
         else:
             yield name, value
 

@@ -19,12 +19,14 @@ from tiffin.definitions import (
     Field,
     OnDemandFeatureView,
     StreamSource,
+    TransformedFeatureView,
 )
 from tiffin.definitions.on_demand import NOW
 from tiffin.errors import DefinitionError, DefinitionTypeError, SourceError, UnsupportedError, nearest
 from tiffin.planning.aggregates import filter_columns, with_aggregates
 from tiffin.planning.casting import can_keep, check_default, is_time
 from tiffin.planning.declared import Declared, references
+from tiffin.planning.rows import given_columns, resolve_rows, unknown_output
 from tiffin.registry.snapshot import Snapshot
 from tiffin.types import KEY_TYPES, FeatureType, Int32, Int64, arrow_type, from_arrow_type
 
@@ -84,25 +86,32 @@ class _Columns:
 
     Attributes:
         source: where it is read from; ``None`` when facts are only pushed.
-        by_name: columns under the names that features and keys have, after renaming.
+        by_name: columns under the names that features and keys have, after renaming, and after the function that rows
+            go through.
+        rows: columns as they stand in the source, after renaming.
     """
 
     source: DataSource | None
     by_name: Mapping[str, pa.DataType]
+    rows: Mapping[str, pa.DataType]
 
     @classmethod
     def of(cls, view: FeatureView, declared: Declared, schemas: Schemas) -> _Columns:
         if view.batch_source is None:
-            return cls(None, {})
+            return cls(None, {}, {})
         source = declared["data source", view.batch_source.name]
         assert isinstance(source, DataSource)
         columns = schemas[source.name]
         renamed = {name: type_ for name, type_ in columns.items() if name not in source.mapping}
         renamed |= {new: columns[old] for old, new in source.mapping.items() if old in columns}
-        return cls(source, renamed)
+        if isinstance(view, TransformedFeatureView) and view.transforms_rows:
+            return cls(source, given_columns(_with_source(view, declared), renamed), renamed)
+        return cls(source, renamed, renamed)
 
     def require(self, name: str, view: FeatureView, *, role: str) -> pa.DataType:
         assert self.source is not None
+        if name not in self.by_name and view.transforms_rows:
+            raise unknown_output(view, name, role)
         if name not in self.by_name:
             column = self.source.source_column(name)
             raise SourceError(
@@ -221,6 +230,8 @@ def _resolve_view(view: FeatureView, columns: _Columns, declared: Declared) -> F
         assert isinstance(entity, Entity)
         entities[entity.join_key] = entity
     _check_keys(view, columns, entities)
+    if isinstance(view, TransformedFeatureView) and view.transforms_rows:
+        view = resolve_rows(_with_source(view, declared), columns.source, columns.rows, columns.by_name, entities)
     if view.aggregations:
         return _resolve_aggregations(view, columns, entities)
     schema = tuple(view.schema) if view.schema is not None else _inferred_schema(view, columns)
@@ -234,6 +245,14 @@ def _resolve_view(view: FeatureView, columns: _Columns, declared: Declared) -> F
         return view
     # The new types are checked against the entities with their resolved types.
     return replace(view, schema=schema, entities=list(entities.values()))
+
+
+def _with_source(view: TransformedFeatureView, declared: Declared) -> TransformedFeatureView:
+    """The view with its source as it was resolved, which says what the time columns are."""
+    assert view.source is not None
+    source = declared["data source", view.source.name]
+    assert isinstance(source, DataSource)
+    return view if source is view.source else replace(view, source=source)
 
 
 def _resolve_aggregations(view: FeatureView, columns: _Columns, entities: Mapping[str, Entity]) -> FeatureView:

@@ -11,7 +11,7 @@ import msgspec
 from tiffin.definitions import FeatureView
 from tiffin.errors import RequestError
 from tiffin.planning.references import SelectedView
-from tiffin.planning.retrieval import FactColumns, KeyColumn, fact_columns
+from tiffin.planning.retrieval import FactColumns, KeyColumn, fact_columns, key_column
 from tiffin.registry.snapshot import ViewStorage
 from tiffin.time import MIN_US, format_us
 from tiffin.types import FeatureType
@@ -86,7 +86,7 @@ def plan_load(view: FeatureView, *, start_us: int, end_us: int, now_us: int) -> 
         )
     facts = fact_columns(SelectedView(view, view.features))
     keys = tuple(
-        KeyColumn(key, facts.source.source_column(key), _known(view, dtype))
+        key_column(facts, key, key, _known(view, dtype))
         for key, dtype in zip(view.join_keys, view.key_types, strict=True)
     )
     return LoadPlan(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tiffin.definitions import ConflictPolicy, DataSource, LabelView
+from tiffin.definitions import ConflictPolicy, DataSource, LabelView, TransformedFeatureView
 from tiffin.errors import InputError, RequestError, UnsupportedError
 from tiffin.planning.aggregates import AggregateColumn, plan_aggregates
 from tiffin.planning.references import ComputedView, OutputColumn, SelectedView, Selection
@@ -50,6 +50,7 @@ class FactColumns:
         known_column: the source's column of known times; empty where facts are known at their event time.
         payload: every feature of the view, in the order of its row layout; decides last ties (ORD). Of a view with
             aggregations, the columns that these are computed from.
+        transform: what the rows of the source go through first; the columns are then those that come out.
     """
 
     view: str
@@ -57,6 +58,20 @@ class FactColumns:
     event_column: str
     known_column: str
     payload: tuple[FeatureColumn, ...]
+    transform: RowTransform | None = None
+
+
+@dataclass(frozen=True)
+class RowTransform:
+    """The function that the rows of a source go through before they are facts.
+
+    Attributes:
+        view: the view that has the function.
+        rows: how the rows stand in the source, with what the function gets as their payload.
+    """
+
+    view: TransformedFeatureView
+    rows: FactColumns
 
 
 @dataclass(frozen=True)
@@ -208,20 +223,40 @@ def fact_columns(selected: SelectedView) -> FactColumns:
             hint="give its source a batch_source",
         )
     payload = tuple(FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in view.payload)
-    return FactColumns(
+    facts = FactColumns(
         view=view.name,
         source=source,
         event_column=source.source_column(source.timestamp_field or ""),
         known_column=source.source_column(source.created_timestamp_column or ""),
         payload=payload,
     )
+    return _transformed(facts, view) if isinstance(view, TransformedFeatureView) and view.transforms_rows else facts
+
+
+def _transformed(facts: FactColumns, view: TransformedFeatureView) -> FactColumns:
+    """The facts of a view whose rows go through a function, under the names that come out of it."""
+    source = facts.source
+    given = (FeatureColumn(f.name, source.source_column(f.name), f.dtype) for f in view.input_schema or ())
+    return replace(
+        facts,
+        event_column=source.timestamp_field or "",
+        known_column=source.created_timestamp_column or "",
+        payload=tuple(replace(column, source_column=column.name) for column in facts.payload),
+        transform=RowTransform(view, replace(facts, payload=tuple(given))),
+    )
+
+
+def key_column(facts: FactColumns, key: str, entity_column: str, dtype: FeatureType) -> KeyColumn:
+    """Where a join key of some facts stands."""
+    column = key if facts.transform is not None else facts.source.source_column(key)
+    return KeyColumn(entity_column, column, dtype)
 
 
 def _view_join(selected: SelectedView) -> ViewJoin:
     view = selected.view
     facts = fact_columns(selected)
     keys = tuple(
-        KeyColumn(entity_column, facts.source.source_column(key), _key_type(selected, index))
+        key_column(facts, key, entity_column, _key_type(selected, index))
         for index, (key, entity_column) in enumerate(zip(view.join_keys, selected.entity_columns, strict=True))
     )
     if view.aggregations:

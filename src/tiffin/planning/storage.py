@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tiffin.definitions import DataSource, FileSource, StreamSource
 from tiffin.registry.snapshot import Snapshot, ViewStorage
@@ -41,14 +42,14 @@ class Shape:
         keys: the join keys with their types; int32 and int64 are one (TYP-3).
         source: where the facts come from.
         layout: the columns of a row.
-        aggregations: what is computed from many facts, and the types that it is computed from; what is stored for one
-            definition says nothing about another.
+        computed: the function that rows go through, what is computed from many facts, and the types that both are
+            computed from; what is stored for one definition says nothing about another.
     """
 
     keys: Layout
     source: tuple[object, ...]
     layout: Layout
-    aggregations: str = ""
+    computed: str = ""
 
 
 def shape_of(name: str, snapshot: Snapshot) -> Shape:
@@ -59,12 +60,16 @@ def shape_of(name: str, snapshot: Snapshot) -> Shape:
     for entity in (snapshot.entities[each] for each in spec["entities"]):
         dtype = declared.pop(entity.join_key, repr(entity.key_type))
         keys.append((entity.join_key, repr(Int64) if dtype == repr(Int32) else dtype))
-    computed = [spec[part] for part in ("aggregations", "inputs") if part in spec]
+    computed: list[Any] = [spec[part] for part in ("aggregations", "inputs") if part in spec]
+    if "function" in spec or "sql" in spec:
+        # Moving a function changes no value, so its place is not looked at.
+        told = {part: spec.get(part) for part in ("mode", "sql", "singleton", "input_schema")}
+        computed.append(told | {"digest": spec.get("function", {}).get("digest")})
     return Shape(
         keys=tuple(keys),
         source=_source_meaning(snapshot.sources[spec["source"]]),
         layout=tuple(declared.items()),
-        aggregations=json.dumps(computed, sort_keys=True) if computed else "",
+        computed=json.dumps(computed, sort_keys=True) if computed else "",
     )
 
 

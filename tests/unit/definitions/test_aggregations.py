@@ -208,12 +208,6 @@ def test_a_view_cannot_be_made_of_windows() -> None:
         FeatureView(name="w", source=VIEWS["plain"]())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["batch", "stream"])
-def test_a_transformation_is_refused_until_it_is_there(kind: str) -> None:
-    with pytest.raises(UnsupportedError, match="udf is not supported yet"):
-        VIEWS[kind](udf=lambda frame: frame)
-
-
 def test_views_keep_the_defaults_that_they_have_in_feast() -> None:
     assert not VIEWS["batch"]().online
     assert VIEWS["stream"](enable_tiling=True, tiling_hop_size=HOUR).online

@@ -34,7 +34,7 @@ def newest_facts(facts: Facts, plan: LoadPlan, *, batch_rows: int = _BATCH_ROWS)
         Batches with the join keys, the features, ``__event_us`` and ``__known_us``.
     """
     keys = [facts.key(key) for key in plan.keys]
-    condition = _condition(facts, plan)
+    condition = load_bounds(facts, plan)
     stamps = f"{facts.event.us} AS e, {facts.known_us} AS c"
     names = [f"k{i}" for i in range(len(keys))]
     key_columns = "".join(f"{sql} AS {name}, " for sql, name in zip(keys, names, strict=True))
@@ -67,7 +67,7 @@ def every_fact(facts: Facts, plan: LoadPlan, *, part_rows: int = _PART_ROWS) -> 
     import pyarrow as pa
 
     keys = [facts.key(key) for key in plan.keys]
-    condition = _condition(facts, plan) + "".join(f" AND {key} IS NOT NULL" for key in keys)
+    condition = load_bounds(facts, plan) + "".join(f" AND {key} IS NOT NULL" for key in keys)
     selected = [f"{key} AS k{i}" for i, key in enumerate(keys)]
     selected += [f"{facts.event.us} AS e", f"{facts.known_us} AS c"]
     selected += [f"{facts.feature(column)} AS f{i}" for i, column in enumerate(plan.facts.payload)]
@@ -116,7 +116,7 @@ def _in_key_order(plan: LoadPlan) -> str:
     return f" ORDER BY {', '.join(parts)}" if parts else ""
 
 
-def _condition(facts: Facts, plan: LoadPlan) -> str:
+def load_bounds(facts: Facts, plan: LoadPlan) -> str:
     """Which facts are loaded: the interval, and what came late (MAT-3)."""
     until = facts.event.bound("<=", plan.end_us)
     chosen = [facts.event.bound(">=", plan.start_us)]

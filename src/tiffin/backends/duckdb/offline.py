@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
@@ -11,7 +12,7 @@ import duckdb
 from tiffin.backends.duckdb.append import append_rows
 from tiffin.backends.duckdb.asof import AsofJoin, Facts
 from tiffin.backends.duckdb.config import DuckDBOptions
-from tiffin.backends.duckdb.load import every_fact, newest_facts
+from tiffin.backends.duckdb.load import every_fact, load_bounds, newest_facts
 from tiffin.backends.duckdb.relation import (
     Relation,
     fingerprints,
@@ -21,12 +22,13 @@ from tiffin.backends.duckdb.relation import (
     open_relation,
     quote,
 )
-from tiffin.backends.duckdb.scan import scan_facts
+from tiffin.backends.duckdb.scan import scan_bounds, scan_facts
 from tiffin.backends.duckdb.spine import KeyedSpine
+from tiffin.backends.duckdb.transformed import transformed_relation
 from tiffin.contracts.offline import JoinedView, OfflineCapabilities, OfflineEngine
 from tiffin.contracts.options import options_from
 from tiffin.definitions import DataSource, FileSource
-from tiffin.errors import ConfigError, InputError, SourceError
+from tiffin.errors import ConfigError, InputError, SourceError, UnsupportedError
 from tiffin.planning.materialization import LoadPlan
 from tiffin.planning.retrieval import (
     TIME_COLUMN,
@@ -53,7 +55,7 @@ class DuckDBEngine(OfflineEngine):
     """
 
     capabilities: ClassVar[OfflineCapabilities] = OfflineCapabilities(
-        name="duckdb", formats=("parquet", "csv"), entity_sql=True, spills=True
+        name="duckdb", formats=("parquet", "csv"), entity_sql=True, spills=True, row_functions=True
     )
 
     def __init__(self, options: DuckDBOptions, base_path: str) -> None:
@@ -121,7 +123,8 @@ class DuckDBEngine(OfflineEngine):
             if columns not in keyed:
                 keyed[columns] = KeyedSpine(spine, TIME_COLUMN, columns)
             before = self.fingerprint(view.facts.source)
-            facts = self._facts(view.facts, view.keys)
+            until = partial(_until, keyed[columns].index.last_us)
+            facts = self._facts(view.facts, view.keys, until)
             joined = AsofJoin(facts, view, keyed[columns], only_known=plan.only_known).run()
             self._check_unchanged(facts.relation, before)
             yield joined
@@ -129,29 +132,29 @@ class DuckDBEngine(OfflineEngine):
     def scan(self, plan: ScanPlan, wanted: pa.Table) -> Iterator[pa.RecordBatch]:
         """The facts of some keys, in batches."""
         before = self.fingerprint(plan.facts.source)
-        facts = self._facts(plan.facts, plan.keys)
+        facts = self._facts(plan.facts, plan.keys, lambda rows: scan_bounds(rows, plan))
         yield from scan_facts(facts, plan, wanted)
         self._check_unchanged(facts.relation, before)
 
     def spine(self, plan: RangePlan, wanted: pa.Table | None = None) -> pa.Table:
         """The distinct keys and event times of the facts between two moments."""
-        facts = self._facts(plan.view.facts, plan.view.keys)
+        facts = self._facts(plan.view.facts, plan.view.keys, lambda rows: _between(rows, plan))
         among = _among(facts, plan.view.keys, wanted) if wanted is not None else ""
         keys = [f"{facts.key(key)} AS {quote(key.entity_column)}" for key in plan.view.keys]
         not_null = "".join(f" AND {facts.key(key)} IS NOT NULL" for key in plan.view.keys)
-        bounds = f"{facts.event.bound('>=', plan.start_us)} AND {facts.event.bound('<=', plan.end_us)}"
         selected = ", ".join([*keys, f"make_timestamptz({facts.event.us}) AS event_timestamp"])
+        condition = f"{_between(facts, plan)}{not_null}"
         return facts.read(
-            f"SELECT DISTINCT {selected} FROM {facts.relation.sql} f {among} WHERE {bounds}{not_null} ORDER BY ALL"
+            f"SELECT DISTINCT {selected} FROM {facts.relation.sql} f {among} WHERE {condition} ORDER BY ALL"
         )
 
     def facts(self, plan: LoadPlan) -> Iterator[pa.Table]:
         """Every fact of a load, those of some keys at a time."""
-        return every_fact(self._facts(plan.facts, plan.keys), plan)
+        return every_fact(self._facts(plan.facts, plan.keys, lambda rows: load_bounds(rows, plan)), plan)
 
     def newest(self, plan: LoadPlan) -> Iterator[pa.RecordBatch]:
         """The newest facts per key, in batches."""
-        return newest_facts(self._facts(plan.facts, plan.keys), plan)
+        return newest_facts(self._facts(plan.facts, plan.keys, lambda rows: load_bounds(rows, plan)), plan)
 
     def append(self, source: DataSource, rows: pa.Table) -> None:
         """Append rows as a Parquet file of their own, beside the source's file or in its folder."""
@@ -167,6 +170,9 @@ class DuckDBEngine(OfflineEngine):
         for view in plan.views:
             files = local_files(view.facts.source, self._base_path)
             size = sum(int(print_.split(":")[0]) for print_ in fingerprints(files).values())
+            if view.facts.transform is not None:
+                of = view.facts.transform.view
+                lines.append(f"{view.name}: rows go through {of.function_name} ({of.mode}) first")
             if view.aggregates:
                 lines += [
                     f"{view.name}: {len(files)} file(s), {size / 1e6:.1f} MB of {view.facts.source.name}; the facts of "
@@ -189,11 +195,17 @@ class DuckDBEngine(OfflineEngine):
             inputs = ", ".join(item.names[-1] for item in computed.inputs)
             place = f"{code.module}:{code.name}" if code is not None else ""
             lines.append(f"{computed.name}: computed in Python by {place} from {inputs}, at the time of each row")
-        if any(view.conflict is not None or view.aggregates for view in plan.views):
+        if any(view.conflict is not None or view.aggregates or view.facts.transform for view in plan.views):
             return "\n".join(lines)
         return "\n".join([*lines, "", self.to_sql(plan.stored if plan.computed else plan, time_column)])
 
     def _sql_facts(self, view: ViewJoin) -> SqlFacts:
+        if view.facts.transform is not None:
+            raise UnsupportedError(
+                f"the rows of {view.name} go through a function, which is not put into SQL",
+                subject=f"feature view {view.name}",
+                hint="run the retrieval",
+            )
         cursor = self._cursor()
         texts = _texts(view.facts, view.keys)
         relation = open_relation(cursor, view.facts.source, self._base_path, addressed=False, texts=texts)
@@ -206,8 +218,19 @@ class DuckDBEngine(OfflineEngine):
             features={} if view.aggregates else {column.name: facts.feature(column) for column in view.features},
         )
 
-    def _facts(self, columns: FactColumns, keys: Sequence[KeyColumn]) -> Facts:
+    def _facts(self, columns: FactColumns, keys: Sequence[KeyColumn], bounds: Callable[[Facts], str]) -> Facts:
+        """The facts of a view, ready to be read.
+
+        Args:
+            columns: where they stand.
+            keys: their join keys.
+            bounds: the condition on times that a query will set; a function that makes the facts is run over no more.
+        """
         cursor = self._cursor()
+        transform = columns.transform
+        if transform is not None:
+            rows = self._facts(transform.rows, (), bounds)
+            return Facts.open(cursor, transformed_relation(cursor, rows, transform, bounds(rows)), columns)
         relation = open_relation(cursor, columns.source, self._base_path, texts=_texts(columns, keys))
         facts = Facts.open(cursor, relation, columns)
         self._check_complete(facts)
@@ -251,6 +274,16 @@ class DuckDBEngine(OfflineEngine):
                 location=relation.location,
                 hint="run it again; replace files by renaming, not by writing into them",
             )
+
+
+def _until(last_us: int, facts: Facts) -> str:
+    """The condition that a fact did not happen later."""
+    return facts.event.bound("<=", last_us)
+
+
+def _between(facts: Facts, plan: RangePlan) -> str:
+    """The condition that a fact lies in a range."""
+    return f"{facts.event.bound('>=', plan.start_us)} AND {facts.event.bound('<=', plan.end_us)}"
 
 
 def _among(facts: Facts, keys: Sequence[KeyColumn], wanted: pa.Table) -> str:

@@ -43,11 +43,7 @@ def scan_facts(facts: Facts, plan: ScanPlan, wanted: pa.Table) -> Iterator[pa.Re
     import pyarrow as pa
 
     dense = DenseKeys.of(plan.keys, wanted)
-    bounds = [facts.event.bound("<=", plan.last_us)]
-    if plan.first_us is not None:
-        bounds.append(facts.event.bound(">=", plan.first_us))
-    if plan.known_until_us is not None and facts.known is not None:
-        bounds.append(facts.known_bound("<=", plan.known_until_us))
+    bounds = [scan_bounds(facts, plan)]
     if dense is None:
         facts.connection.register("tiffin_scanned", wanted)
         code, joined = "k.code", f"JOIN tiffin_scanned k ON {facts.key_match(plan.keys, 'k')}"
@@ -104,6 +100,16 @@ class DenseKeys:
         batch = batch.set_column(0, "__code", arrow_column(codes))
         found = codes >= 0
         return batch if found.all() else batch.filter(pa.array(found))
+
+
+def scan_bounds(facts: Facts, plan: ScanPlan) -> str:
+    """Which facts are wanted, whatever their key."""
+    bounds = [facts.event.bound("<=", plan.last_us)]
+    if plan.first_us is not None:
+        bounds.append(facts.event.bound(">=", plan.first_us))
+    if plan.known_until_us is not None and facts.known is not None:
+        bounds.append(facts.known_bound("<=", plan.known_until_us))
+    return " AND ".join(bounds)
 
 
 def _condition(facts: Facts, plan: ScanPlan, condition: Condition) -> str:

@@ -101,6 +101,8 @@ def describe_definition(definition: Definition) -> dict[str, Any]:
     if "aggregations" in shown:
         shown["aggregations"] = {item["name"]: str(Aggregation.from_spec(item)) for item in shown["aggregations"]}
         shown["inputs"] = dict(shown.get("inputs", ()))
+    if "input_schema" in shown:
+        shown["input_schema"] = dict(shown["input_schema"])
     return shown
 
 
