@@ -10,14 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tiffin import Aggregation, Entity, FeatureStore, FeatureView, FileSource, RepoConfig
-from tiffin.backends.duckdb.load import every_fact
+from tiffin.backends.duckdb import load
 from tiffin.planning.materialization import plan_load
-
-DAY_US = 86_400_000_000
 
 
 @pytest.mark.parametrize("part_rows", [1, 30, 100, 1000])
-def test_all_facts_of_a_key_come_together(tmp_path: Path, part_rows: int) -> None:
+def test_all_facts_of_a_key_come_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_rows: int) -> None:
     count = 600
     keys = [None if number % 50 == 0 else f"k{number % 37}" for number in range(count)]
     times = pa.array([number * 1000 for number in range(count)], pa.timestamp("us", "UTC"))
@@ -33,8 +31,9 @@ def test_all_facts_of_a_key_come_together(tmp_path: Path, part_rows: int) -> Non
     store.apply([view, *view.entity_list])
     now = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1_000_000)
     plan = plan_load(store.context.snapshot().view("v"), start_us=0, end_us=now, now_us=now)
-    engine = store.context.offline
-    tables = list(every_fact(engine._facts(plan.facts, plan.keys), plan, part_rows=part_rows))
+    assert load.every_fact.__kwdefaults__ is not None
+    monkeypatch.setitem(load.every_fact.__kwdefaults__, "part_rows", part_rows)
+    tables = list(store.context.offline.facts(plan))
     found = [pair for table in tables for pair in zip(table["k"].to_pylist(), table["x"].to_pylist(), strict=True)]
     assert sorted(found, key=lambda pair: pair[1]) == [(k, x) for x, k in enumerate(keys) if k is not None]
     seen: set[str] = set()
