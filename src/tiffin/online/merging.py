@@ -33,13 +33,17 @@ from tiffin.online.windowed import TimelineSpec
 
 #: How many facts a timeline's own row has at most, and how many of them stay when older ones become a tile.
 MOST_TAIL, KEPT_TAIL = 512, 256
-#: How many tiles a timeline has at most, and how many facts and bytes a tile.
+#: How many tiles a timeline has at most, and how many facts and bytes a tile. Late facts let a tile grow by half, which
+#: is still less than the 400 KB that DynamoDB takes.
 MOST_TILES, MOST_TILE, MOST_TILE_BYTES = 64, 16_384, 262_144
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When facts become tiles, and tiles larger ones; tests take small numbers."""
+    """When facts become tiles, and tiles larger ones; tests take small numbers.
+
+    ``tile_bytes`` holds for the facts in a timeline's own row, too.
+    """
 
     tail: int = MOST_TAIL
     kept: int = KEPT_TAIL
@@ -126,17 +130,26 @@ def merge(
     added = work.put(facts)
     if isinstance(added, Needed):
         return added
-    needed = work.cut() or work.join()
+    work.cut()
+    needed = work.join()
     if needed is not None:
         return needed
     return work.done(Counts(added, given - late - added, late))
 
 
-def without(timeline: Timeline, deleted_us: tuple[int, int]) -> Merged:
-    """A timeline after all facts up to a stamp were deleted; those that it has are all of that kind (WR-4)."""
-    emptied = Timeline(timeline.facts.part(0, 0), (), max(deleted_us, timeline.deleted_us), timeline.coarse_us)
-    gone = tuple(tile.name for tile in timeline.tiles if tile.has_facts)
-    return Merged(emptied, {}, gone, Counts())
+def without(
+    spec: TimelineSpec, timeline: Timeline, deleted_us: tuple[int, int], tiles: Mapping[bytes, bytes]
+) -> Merged | Needed:
+    """A timeline after all facts up to a stamp were deleted (WR-4).
+
+    Args:
+        spec: the timelines of the view.
+        timeline: as it is.
+        deleted_us: the stamp, event and known time.
+        tiles: by name the rows of tiles that were read so far.
+    """
+    work = _Work(spec, replace(timeline, deleted_us=max(deleted_us, timeline.deleted_us)), 0, tiles, Limits())
+    return work.delete(deleted_us) or work.done(Counts())
 
 
 def latest_stamp(timeline: Timeline) -> tuple[int, int]:
@@ -169,6 +182,26 @@ class _Work:
         if len(self._tail) and self._tail.event[0] <= gone_us:
             start = int(np.searchsorted(self._tail.event, gone_us, side="right"))
             self._tail = self._tail.part(start, len(self._tail))
+
+    def delete(self, deleted_us: tuple[int, int]) -> Needed | None:
+        """Let go of facts up to a stamp."""
+        event_us, known_us = deleted_us
+        cut = [tile for tile in self._tiles if tile.first_us <= event_us < tile.last_us or tile.last_us == event_us]
+        cut = [tile for tile in cut if tile.has_facts and (tile.last_us > event_us or tile.latest_us > known_us)]
+        missing = tuple(tile.name for tile in cut if not self._is_held(tile))
+        if missing:
+            return Needed(missing)
+        kept = []
+        for tile in self._tiles:
+            if tile in cut:
+                rest = _not_deleted(self._facts(tile), deleted_us)
+                kept += [self._tile(rest)] if len(rest) else []
+            elif tile.first_us > event_us:
+                kept.append(tile)
+            # Of states nothing can be taken away: rather too few facts count than deleted ones.
+        self._tiles = kept
+        self._tail = _not_deleted(self._tail, deleted_us)
+        return None
 
     def put(self, facts: Facts) -> int | Needed:
         """Unite facts with those that are there; how many were new."""
@@ -209,19 +242,31 @@ class _Work:
             found.append((None, facts.part(start, len(facts))))
         return found
 
-    def cut(self) -> Needed | None:
+    def cut(self) -> None:
         """Make the older facts of a long tail tiles, and two tiles of one that has become too large."""
         limits = self._limits
-        if len(self._tail) > limits.tail:
-            stop = self._before(self._tail, len(self._tail) - limits.kept)
-            for part in self._pieces(self._tail.part(0, stop)):
+        count, size_bytes = len(self._tail), self._tail.size_bytes
+        if count > limits.tail or size_bytes > limits.tile_bytes:
+            kept = min(limits.kept, limits.tile_bytes * count // (2 * size_bytes))
+            stop = self._before(self._tail, count - kept)
+            older = self._tail.part(0, stop)
+            for part in _pieces(older, self._fitting(older)):
                 self._tiles.append(self._tile(part))
-            self._tail = self._tail.part(stop, len(self._tail))
+            self._tail = self._tail.part(stop, count)
         for place in range(len(self._tiles) - 1, -1, -1):
             tile = self._tiles[place]
-            if tile.name in self._made and tile.count > 2 * limits.tile:
-                self._tiles[place : place + 1] = [self._tile(part) for part in self._pieces(self._made.pop(tile.name))]
-        return None
+            if tile.name in self._made and self._is_too_large(tile):
+                facts = self._made.pop(tile.name)
+                size = min(self._fitting(facts), (len(facts) + 1) // 2)
+                self._tiles[place : place + 1] = [self._tile(part) for part in _pieces(facts, size)]
+
+    def _is_too_large(self, tile: Tile) -> bool:
+        limits = self._limits
+        return 2 * tile.count > 3 * limits.tile or 2 * tile.size_bytes > 3 * limits.tile_bytes
+
+    def _fitting(self, facts: Facts) -> int:
+        """How many of some facts fit into a tile."""
+        return min(self._limits.tile, max(1, self._limits.tile_bytes * len(facts) // max(1, facts.size_bytes)))
 
     def _before(self, facts: Facts, place: int) -> int:
         """A place near the wanted one that no moment is on both sides of; all facts before it are visible by now."""
@@ -230,28 +275,13 @@ class _Work:
         stop = int(unknown[0]) if len(unknown) else stop
         return int(np.searchsorted(facts.event, facts.event[stop])) if stop < len(facts) else stop
 
-    def _pieces(self, facts: Facts) -> list[Facts]:
-        """Facts cut into tiles of a bounded size."""
-        size = min(self._limits.tile, max(1, self._limits.tile_bytes * len(facts) // max(1, len(facts.body()))))
-        # The last ones as they will come anyway: small, to be joined when there are many.
-        found, start = [], 0
-        while start < len(facts):
-            stop = min(start + size, len(facts))
-            if stop < len(facts):
-                # Facts of one moment stay together.
-                before = int(np.searchsorted(facts.event, facts.event[stop]))
-                stop = before if before > start else int(np.searchsorted(facts.event, facts.event[stop], side="right"))
-            found.append(facts.part(start, stop))
-            start = stop
-        return found
-
     def join(self) -> Needed | None:
         """Make fewer tiles of many: two neighbours one, or, where all are large, keep of the oldest only the states."""
         limits = self._limits
         while len(self._tiles) > limits.tiles:
             place = self._smallest_pair()
             pair = self._tiles[place : place + 2]
-            if self._size(pair) > limits.tile:
+            if self._size_bytes(pair) > limits.tile_bytes:
                 self._tiles[:2] = [self._coarse(self._tiles[:2])]
                 continue
             missing = tuple(tile.name for tile in pair if not self._is_held(tile))
@@ -264,13 +294,15 @@ class _Work:
         return None
 
     def _smallest_pair(self) -> int:
-        sizes = [self._size(self._tiles[place : place + 2]) for place in range(len(self._tiles) - 1)]
+        sizes = [self._size_bytes(self._tiles[place : place + 2]) for place in range(len(self._tiles) - 1)]
         return int(np.argmin(sizes))
 
-    def _size(self, pair: Sequence[Tile]) -> int:
-        if not all(tile.has_facts for tile in pair):
-            return self._limits.tile + 1
-        return sum(tile.count for tile in pair)
+    def _size_bytes(self, pair: Sequence[Tile]) -> int:
+        """The size of a tile of both; more than a tile has where there cannot be one."""
+        limits = self._limits
+        if sum(tile.count for tile in pair) > limits.tile or not all(tile.has_facts for tile in pair):
+            return limits.tile_bytes + 1
+        return sum(tile.size_bytes for tile in pair)
 
     def _coarse(self, tiles: Sequence[Tile]) -> Tile:
         """One tile of several that keeps only the states."""
@@ -282,6 +314,7 @@ class _Work:
             tiles[-1].last_us,
             max(tile.latest_us for tile in tiles),
             sum(tile.count for tile in tiles),
+            0,
             b"",
             self._spec.joined_states(tiles),
         )
@@ -291,7 +324,7 @@ class _Work:
         self._made[name] = facts
         latest = max(int(facts.event[-1]), int(facts.known.max()))
         states = self._spec.states(facts) if states is None else states
-        return Tile(int(facts.event[0]), int(facts.event[-1]), latest, len(facts), name, states)
+        return Tile(int(facts.event[0]), int(facts.event[-1]), latest, len(facts), facts.size_bytes, name, states)
 
     def _is_held(self, tile: Tile) -> bool:
         return tile.name in self._made or tile.name in self._rows
@@ -314,6 +347,19 @@ class _Work:
         made = {name: tile_row(name, facts) for name, facts in self._made.items() if name in names}
         gone = tuple(tile.name for tile in self._timeline.tiles if tile.has_facts and tile.name not in names)
         return Merged(timeline, made, gone, counts)
+
+
+def _pieces(facts: Facts, size: int) -> list[Facts]:
+    """Facts cut into pieces of about a size; those of one moment stay together."""
+    found, start = [], 0
+    while start < len(facts):
+        stop = min(start + size, len(facts))
+        if stop < len(facts):
+            before = int(np.searchsorted(facts.event, facts.event[stop]))
+            stop = before if before > start else int(np.searchsorted(facts.event, facts.event[stop], side="right"))
+        found.append(facts.part(start, stop))
+        start = stop
+    return found
 
 
 def _not_deleted(facts: Facts, deleted_us: tuple[int, int]) -> Facts:
@@ -406,6 +452,9 @@ def _put_behind(
             continue
         more = block[start * width : end * width]
         texts = content[cuts[place] : cuts[place + 1]]
+        if len(row or b"") + len(more) + len(texts) > limits.tile_bytes:
+            found.append(None)
+            continue
         if row is None:
             found.append(tail_head(mark, count, latest) + more + texts)
             continue
@@ -435,7 +484,7 @@ def _unite(
     there = [place for place, row in enumerate(rows) if row is not None and simple[place]]
     if there:
         tails, held[there] = all_tails(codec, [rows[place] for place in there])  # type: ignore[misc]
-    simple &= held + sizes <= limits.tail
+    simple &= (held + sizes <= limits.tail) & (_sizes_bytes(rows, facts, sizes) <= limits.tile_bytes)
     numbers = np.arange(len(rows))
     given, codes = _of_keys(facts, np.repeat(numbers, sizes), simple)
     if gone_us is not None:
@@ -457,6 +506,14 @@ def _unite(
     changed = _rows(given, now, (added > 0) | (staying < was))
     late = np.where(simple, sizes, 0) - in_time
     return ManyMerged(changed, np.flatnonzero(~simple).tolist(), added, in_time - added, late)
+
+
+def _sizes_bytes(rows: Sequence[bytes | None], facts: Facts, sizes: Int64Array) -> Int64Array:
+    """(keys,) about how large the rows will be, if all facts are new."""
+    found: Int64Array = np.array([0 if row is None else len(row) for row in rows]) + sizes * facts.codec.width
+    if facts.codec.has_content:
+        found += np.diff(facts.starts[np.concatenate([[0], np.cumsum(sizes)])])
+    return found
 
 
 def _of_keys(facts: Facts, codes: Int64Array, wanted: NDArray[np.bool_]) -> tuple[Facts, Int64Array]:

@@ -55,7 +55,7 @@ TIMELINE, TILE = 1, 2
 #: Before every time: nothing was deleted, no fact is in the row.
 NEVER_US = -(1 << 63)
 _HEAD = struct.Struct("<16sB3xIIIqqqq")
-_TILE = struct.Struct("<qqqII16s")
+_TILE = struct.Struct("<qqqIII16s")
 _COUNTS, _TAIL, _EVENT = struct.Struct("<I4xI"), struct.Struct("<I32xqq"), struct.Struct("<q")
 _TAIL_AT = 20
 _KIND_AT, _TILES_AT, _NO_TILES = 16, slice(24, 28), bytes(4)
@@ -228,6 +228,11 @@ class Facts:
         """The bytes of a row from its facts on."""
         return self.block.tobytes() + self.content
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes these are."""
+        return self.block.nbytes + len(self.content)
+
     @classmethod
     def joined(cls, codec: FactCodec, parts: Sequence[Facts]) -> Facts:
         """All of them, one part after the other."""
@@ -320,6 +325,7 @@ class Tile:
         first_us, last_us: event times of its first and last fact.
         latest_us: the greatest time of its facts, event or known.
         count: how many facts.
+        size_bytes: how many bytes they take; 0 where only the states are kept.
         name: with the key, what its row is found by; no bytes where only the states are kept.
         states: the states of the aggregates over it.
     """
@@ -328,6 +334,7 @@ class Tile:
     last_us: int
     latest_us: int
     count: int
+    size_bytes: int
     name: bytes
     states: bytes
 
@@ -339,8 +346,8 @@ class Tile:
     def to_bytes(self) -> bytes:
         """What the list of tiles says of it."""
         name = self.name or bytes(MARK_BYTES)
-        head = _TILE.pack(self.first_us, self.last_us, self.latest_us, self.count, len(self.states), name)
-        return head + self.states
+        times = self.first_us, self.last_us, self.latest_us
+        return _TILE.pack(*times, self.count, self.size_bytes, len(self.states), name) + self.states
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,10 +408,10 @@ def _tiles(row: bytes, count: int) -> tuple[Tile, ...]:
     found = []
     at = _HEAD.size
     for _ in range(count):
-        first, last, latest, facts, size, name = _TILE.unpack_from(row, at)
+        first, last, latest, facts, size_bytes, length, name = _TILE.unpack_from(row, at)
         at += _TILE.size
-        found.append(Tile(first, last, latest, facts, name, row[at : at + size]))
-        at += size
+        found.append(Tile(first, last, latest, facts, size_bytes, name, row[at : at + length]))
+        at += length
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from tiffin.definitions import FeatureView
 from tiffin.errors import MaterializationError, RegistryConflictError, TiffinError
 from tiffin.operations.apply import author
 from tiffin.operations.materialize import MaterializationReport, Progress, chosen_views, failed_run, load_view
-from tiffin.operations.replaced import carry_over, contents, drop_replaced, refreshed_table, sweep
+from tiffin.operations.replaced import carrier, drop_replaced, refreshed_table, sweep
 from tiffin.operations.rows import prepare_rows
 from tiffin.planning.materialization import Cursor, plan_load
 from tiffin.registry.snapshot import ViewStorage
@@ -56,11 +56,12 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
     ctx.online.ensure([old.table])
     drop_replaced(ctx, view, old)
     sweep(ctx, view, old)
+    # Looked at first: what comes after the look is carried over, what came before is in the source by now, if ever.
+    carry_over = carrier(ctx, view, old.table)
     began_us = ctx.now_us()
-    is_new = contents(ctx, old.table)
+    load = plan_load(view, start_us=MIN_US, end_us=began_us, now_us=began_us)
     assert view.batch_source is not None
     parts = ctx.offline.fingerprint(view.batch_source)
-    load = plan_load(view, start_us=MIN_US, end_us=began_us, now_us=began_us)
     new = ViewStorage(
         version=old.version,
         table=refreshed_table(ctx, view, snapshot.version + 1, began_us),
@@ -71,7 +72,7 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
     ctx.online.ensure([new.table])
     try:
         run = load_view(ctx, view, new, load, progress)
-        carry_over(ctx, view, old.table, new.table, is_new)
+        carry_over(new.table)
         cursor = Cursor(new.version, load.end_us, load.known_until_us or began_us, parts)
         ctx.online.put_cursor(new.table, cursor.to_bytes())
     except TiffinError:
@@ -79,7 +80,7 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
         raise
     _commit(ctx, view, old, replace(new, replaced_us=ctx.now_us()))
     # What was written to the old table between the first look and the commit.
-    carry_over(ctx, view, old.table, new.table, is_new)
+    carry_over(new.table)
     return run
 
 

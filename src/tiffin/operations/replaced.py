@@ -14,6 +14,7 @@ import numpy as np
 
 from tiffin.contracts.online import WriteBatch
 from tiffin.online.rows import RowHeader
+from tiffin.operations.timeline_tables import carry_over_facts, new_facts, sweep_tiles
 from tiffin.operations.versions import list_versions
 from tiffin.time import DAY_US, SECOND_US
 
@@ -39,10 +40,30 @@ def drop_replaced(ctx: Context, view: FeatureView, storage: ViewStorage) -> None
         return
     for old in storage.replaced:
         if any(info.table == old for info in ctx.online.tables(prefix=old)):
-            carry_over(
-                ctx, view, old, storage.table, lambda key, row: RowHeader.of(row).known_us >= storage.replaced_us
-            )
+            _carry_over_pushed(ctx, view, old, storage)
             ctx.online.drop([old])
+
+
+def _carry_over_pushed(ctx: Context, view: FeatureView, old: str, storage: ViewStorage) -> None:
+    """Carry over what became known after a table was replaced."""
+    since_us = storage.replaced_us
+    if view.aggregations:
+        carry_over_facts(ctx, view, old, storage.table, lambda key, facts: facts.known >= since_us)
+    else:
+        _carry_over_rows(ctx, view, old, storage.table, lambda key, row: RowHeader.of(row).known_us >= since_us)
+
+
+def carrier(ctx: Context, view: FeatureView, old: str) -> Callable[[str], None]:
+    """What writes to another table all that has come to ``old`` since now, and what was ever deleted from it.
+
+    Tiles that nobody needs any more are swept out of ``old``, which may be there for a while.
+    """
+    if view.aggregations:
+        sweep_tiles(ctx.online, old)
+        are_new = new_facts(ctx, view, old)
+        return lambda new: carry_over_facts(ctx, view, old, new, are_new)
+    is_new = _contents(ctx, old)
+    return lambda new: _carry_over_rows(ctx, view, old, new, is_new)
 
 
 def refreshed_table(ctx: Context, view: FeatureView, version: int, began_us: int) -> str:
@@ -68,7 +89,9 @@ def _began_us(ending: str) -> int | None:
     return int(began) if version.isdecimal() and began.isdecimal() else None
 
 
-def carry_over(ctx: Context, view: FeatureView, old: str, new: str, is_wanted: Callable[[bytes, bytes], bool]) -> None:
+def _carry_over_rows(
+    ctx: Context, view: FeatureView, old: str, new: str, is_wanted: Callable[[bytes, bytes], bool]
+) -> None:
     """Write some rows of a table, and all of its tombstones (WR-4), to the table that replaces it."""
     for page in ctx.online.scan(old):
         pairs = [(key, row) for key, row in page if RowHeader.of(row).tombstone or is_wanted(key, row)]
@@ -77,7 +100,7 @@ def carry_over(ctx: Context, view: FeatureView, old: str, new: str, is_wanted: C
             ctx.online.write(WriteBatch(new, keys, rows, view.ttl_us))
 
 
-def contents(ctx: Context, table: str) -> Callable[[bytes, bytes], bool]:
+def _contents(ctx: Context, table: str) -> Callable[[bytes, bytes], bool]:
     """What a table holds now, as a function that tells whether a pair of key and row is not among it.
 
     A hash of 8 bytes a row is kept, so that memory is bounded by these, not by the rows.

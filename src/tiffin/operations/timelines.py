@@ -167,8 +167,17 @@ class TimelineWriter:
         known = 0
         for key, row in zip(keys, self._read(keys), strict=True):
             known += row is not None
-            self.change(key, lambda timeline, _: without(timeline, max((now_us, now_us), latest_stamp(timeline))), row)
+            self._bury(key, lambda timeline: max((now_us, now_us), latest_stamp(timeline)), row)
         return known
+
+    def bury_until(self, key: bytes, deleted_us: tuple[int, int]) -> None:
+        """Delete the facts of a key up to a stamp, event and known time; later ones stay."""
+        (row,) = self._read([key])
+        if row is None or Timeline.of(self._spec.codec, row).deleted_us < deleted_us:
+            self._bury(key, lambda _: deleted_us, row)
+
+    def _bury(self, key: bytes, stamp_of: Callable[[Timeline], tuple[int, int]], row: bytes | None) -> None:
+        self.change(key, lambda timeline, tiles: without(self._spec, timeline, stamp_of(timeline), tiles), row)
 
     def change(
         self,
@@ -183,12 +192,18 @@ class TimelineWriter:
             change: from the timeline and the tiles read so far to what is to be, or to tiles that it needs.
             row: the key's row as it was read before, if it was.
         """
+        written: set[bytes] = set()
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
             if attempt or row is None:
                 (row,) = self._read([key])
-            merged = self._merged(key, Timeline.of(self._spec.codec, row), change)
+            timeline = Timeline.of(self._spec.codec, row)
+            # A swap that is refused may have been made: the store tried again because the reply was lost, and somebody
+            # else had built on it by then. Only the row tells whose tiles these are.
+            self._delete(key, sorted(written.difference(tile.name for tile in timeline.tiles)))
+            written.clear()
+            merged = self._merged(key, timeline, change)
             if merged is None:
                 continue
             (mark,) = new_marks(1)
@@ -200,7 +215,7 @@ class TimelineWriter:
             if self._store.swap(SwapBatch(self._table, [key], [_mark(row)], [new]))[0]:
                 self._delete(key, merged.gone)
                 return merged
-            self._delete(key, list(merged.tiles))
+            written.update(merged.tiles)
         raise self._contended()
 
     def _merged(
