@@ -85,6 +85,20 @@ class Expected:
     facts: dict[tuple[int, int, bytes], Fact] = field(default_factory=dict)
     deleted: tuple[int, int] = (NEVER_US, NEVER_US)
 
+    def put(self, fact: Fact) -> bool:
+        """Put a fact in; whether it is new."""
+        if (fact.event_ts, fact.known_ts) <= self.deleted or identity(fact) in self.facts:
+            return False
+        self.facts[identity(fact)] = fact
+        return True
+
+    def without_all(self, now_us: int) -> Expected:
+        """After everything was deleted, what lies ahead of now too."""
+        events = [fact.event_ts for fact in self.facts.values()]
+        times = events + [fact.known_ts for fact in self.facts.values()]
+        latest = (max(events), max(times)) if events else (NEVER_US, NEVER_US)
+        return Expected({}, max((now_us, now_us), latest, self.deleted))
+
 
 class Kept:
     """Timelines in a store, and what the rules say of the same facts.
@@ -130,29 +144,22 @@ class Kept:
         """Put facts into the sets, and what the store is to say of them."""
         counts = Counts()
         gone_us = self.spec.gone_us(self.now_us)
-        fresh = {(self.known[place].key[0], *_identity(self.known[place])): self.known[place] for place in places}
+        fresh = {(self.known[place].key[0], *identity(self.known[place])): self.known[place] for place in places}
         keys = {fact.key[0] for fact in fresh.values()}
         oldest = {key: max(self.timeline(key).coarse_us, NEVER_US if gone_us is None else gone_us) for key in keys}
         for (key, *_), fact in fresh.items():
             held = self.expected[key]
             if fact.event_ts <= oldest[key]:
                 counts += Counts(late=1)
-            elif (fact.event_ts, fact.known_ts) <= held.deleted or _identity(fact) in held.facts:
-                counts += Counts(known=1)
             else:
-                held.facts[_identity(fact)] = fact
-                counts += Counts(added=1)
+                counts += Counts(added=1) if held.put(fact) else Counts(known=1)
         return counts
 
     def delete(self, keys: Sequence[int]) -> None:
         """Delete keys."""
         self.writer.bury([key_bytes(key) for key in keys], self.now_us)
         for key in keys:
-            held = self.expected[key]
-            events = [fact.event_ts for fact in held.facts.values()]
-            times = events + [fact.known_ts for fact in held.facts.values()]
-            latest = (max(events), max(times)) if events else (NEVER_US, NEVER_US)
-            self.expected[key] = Expected({}, max((self.now_us, self.now_us), latest, held.deleted))
+            self.expected[key] = self.expected[key].without_all(self.now_us)
 
     def check(self, times: Sequence[int]) -> None:
         """The store holds what the timelines name and nothing else, and every window has the value of the rules.
@@ -248,7 +255,8 @@ def key_bytes(key: int) -> bytes:
     return b"key %d" % key
 
 
-def _identity(fact: Fact) -> tuple[int, int, bytes]:
+def identity(fact: Fact) -> tuple[int, int, bytes]:
+    """What tells the facts of a key apart."""
     return fact.event_ts, fact.known_ts, fact.encoded
 
 

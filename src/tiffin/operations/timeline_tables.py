@@ -90,7 +90,7 @@ def new_facts(ctx: Context, view: FeatureView, table: str) -> Wanted:
 
 def _hashes(key: bytes, facts: Facts) -> NDArray[np.uint64]:
     seed = blake2b(key).digest()
-    stamps = facts.block.view("u1").reshape(len(facts), -1)[:, : facts.codec.payload_at]
+    stamps = facts.octets[:, : facts.codec.payload_at]
     digests = (
         blake2b(stamps[place].tobytes() + facts.payload(place), digest_size=8, key=seed).digest()
         for place in range(len(facts))

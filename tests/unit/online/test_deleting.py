@@ -15,7 +15,7 @@ from parity.repository import Repository, open_repository
 from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.backends.sqlite.online import SqliteOnlineStore
 from tiffin.contracts.online import OnlineLocation, OnlineStore, WriteBatch, WriteResult
-from tiffin.definitions import Entity, FeatureView, Field, FileSource
+from tiffin.definitions import Entity, FeatureView, Field, FileSource, PushSource
 from tiffin.errors import (
     InputError,
     MaterializationError,
@@ -322,6 +322,16 @@ def test_refresh_that_fails_replaces_nothing(tmp_path: Path) -> None:
     assert repository.refresh().version == version
     assert len(store.tables()) == 1
     assert read(repository, 1) == [10]
+    repository.close()
+
+
+def test_view_without_a_history_cannot_be_refreshed(tmp_path: Path) -> None:
+    pushed = PushSource(name="push", timestamp_field="ts")
+    alone = FeatureView(name="stats", source=pushed, entities=[DRIVER], schema=[Field(name="x", dtype=Int64)])
+    repository = open_repository(tmp_path, [alone])
+    with pytest.raises(MaterializationError, match="has no history"):
+        refresh_fully(repository, ["stats"])
+    assert [info.table for info in repository.online.tables()] == ["tests.stats.1"]
     repository.close()
 
 
