@@ -128,7 +128,7 @@ class TableInfo:
 
     Attributes:
         table: its name.
-        rows: how many keys it holds, tombstones included.
+        rows: how many rows it holds: one a key, tombstones included, and the tiles of keys with many facts.
         size_bytes: keys and rows together, ``None`` when the store cannot tell.
         memory_bytes: about how much memory the store uses for it, overhead included; ``None`` when it cannot tell.
     """

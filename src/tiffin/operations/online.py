@@ -239,10 +239,11 @@ def timelines_of(ctx: Context, view: FeatureView) -> TimelineSpec:
     """The timelines of a view, made once per version of the definitions."""
     plans = ctx.snapshot().plans
     shape: Any = ("timelines", view.name)
-    found: TimelineSpec | None = plans.get(shape)
-    if found is None:
-        found = plans[shape] = timeline_spec(view)
-    return found
+    found: tuple[FeatureView, TimelineSpec] | None = plans.get(shape)
+    # The view may be that of older definitions, of a caller that began before the newest were loaded.
+    if found is None or found[0] is not view:
+        found = plans[shape] = (view, timeline_spec(view))
+    return found[1]
 
 
 def write_online(ctx: Context, feature_view_name: str, df: Any) -> OnlineWrite:
