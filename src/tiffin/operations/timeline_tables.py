@@ -5,9 +5,8 @@ Where plain views have one row a key, the facts of a key stand in several rows, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +36,8 @@ Wanted = Callable[[bytes, Facts], NDArray[np.bool_]]
 
 #: How often a timeline is read whose tiles are replaced meanwhile.
 _MAX_READS = 100
-#: Timelines that are carried over at once.
-_KEYS = 1_000
+#: Timelines that are carried over at once, and facts of one of them from which on it is not waited for more.
+_KEYS, _FACTS = 1_000, 10_000
 
 
 def all_timelines(store: OnlineStore, table: str, codec: FactCodec) -> Iterator[tuple[bytes, Timeline, Facts]]:
@@ -102,17 +101,22 @@ def carry_over_facts(ctx: Context, view: FeatureView, old: str, new: str, is_wan
     """Put some facts of a table, and all that was deleted from it (WR-4), into the table that replaces it."""
     spec = timelines_of(ctx, view)
     writer = TimelineWriter(ctx.online, new, spec, ctx.now_us)
-    timelines = all_timelines(ctx.online, old, spec.codec)
-    while some := list(islice(timelines, _KEYS)):
-        found: dict[bytes, Facts] = {}
-        for key, timeline, facts in some:
-            if timeline.deleted_us[0] != NEVER_US:
-                writer.bury_until(key, timeline.deleted_us)
-            wanted = is_wanted(key, facts)
-            if wanted.any():
-                found[key] = facts.take(np.flatnonzero(wanted))
-        sizes = np.array([len(facts) for facts in found.values()], np.int64)
-        writer.write(list(found), Facts.joined(spec.codec, list(found.values())), sizes)
+    found: dict[bytes, Facts] = {}
+    for key, timeline, facts in all_timelines(ctx.online, old, spec.codec):
+        if timeline.deleted_us[0] != NEVER_US:
+            writer.bury_until(key, timeline.deleted_us)
+        wanted = np.flatnonzero(is_wanted(key, facts))
+        if len(wanted):
+            found[key] = facts.take(wanted)
+        if len(found) >= _KEYS or len(wanted) >= _FACTS:
+            _write(writer, spec.codec, found)
+            found.clear()
+    _write(writer, spec.codec, found)
+
+
+def _write(writer: TimelineWriter, codec: FactCodec, found: Mapping[bytes, Facts]) -> None:
+    sizes = np.array([len(facts) for facts in found.values()], np.int64)
+    writer.write(list(found), Facts.joined(codec, list(found.values())), sizes)
 
 
 def sweep_tiles(store: OnlineStore, table: str) -> int:
