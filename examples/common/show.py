@@ -12,7 +12,7 @@ def progress_bars(console: Console) -> Progress:
     """Bars for the steps of an example; what is finished stays on the screen."""
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:<34}"),
+        TextColumn("{task.description:<33}"),
         BarColumn(bar_width=10),
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[note]}"),

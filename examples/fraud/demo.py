@@ -79,7 +79,7 @@ def run(bars: Progress, options: argparse.Namespace) -> dict[str, Any]:
     task = bars.add_task("Transactions and definitions", total=2, note="")
     world = make_world(options.size, options.seed)
     repository = make_repository(options.output / "feature_repo", world)
-    bars.update(task, advance=1, note=f"{options.size:,} transactions, {world.reports.num_rows:,} reported frauds")
+    bars.update(task, advance=1, note=f"{world.reports.num_rows:,} frauds reported")
     tiffin("--chdir", str(repository), "apply")
     bars.advance(task)
 
@@ -162,7 +162,7 @@ def build_training_set(
         bars.advance(task, table.num_rows)
     # A moment is nothing that a model could learn from; how long it was ago is.
     features = tuple(name for name in job.feature_names if not pa.types.is_timestamp(tables["week"][name].type))
-    bars.update(task, note=f"{sum(known_later.values()):,} rows of a view saw the future")
+    bars.update(task, note=f"{sum(known_later.values()):,} from the future")
     return TrainingSet(**tables, features=features, known_later=known_later)
 
 
@@ -180,7 +180,7 @@ def load(bars: Progress, store: FeatureStore) -> dict[str, Any]:
         for done in store.materialize(START, LAST_DAY, [view.name]).runs:
             facts += done.rows
             seconds += done.seconds
-        bars.update(task, advance=1, note=f"{facts:,} facts in five views")
+        bars.update(task, advance=1, note=f"{facts:,} facts")
     return {"facts": facts, "facts_per_second": facts / seconds}
 
 
@@ -210,7 +210,7 @@ def serve_day(
     for moment, (answer, milliseconds) in zip(moments, lived, strict=True):
         tables.append(answer)
         took += milliseconds
-        note = f"{moment.now:%H:%M}, {stream.facts:,} facts, shuffled, {stream.twice:,} twice"
+        note = f"{moment.now:%H:%M}, {stream.facts:,} facts"
         bars.update(task, advance=1, note=note)
 
     # What a training set says of the same requests at the same moments, from the whole history.
@@ -236,7 +236,7 @@ def read_options(arguments: Iterable[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=1_000_000, help="transactions, at least 10,000")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another world")
     parser.add_argument("--moments", type=int, default=12, help="moments of the last day at which features are read")
-    parser.add_argument("--requests", type=int, default=80, help="payments that are asked for at each moment")
+    parser.add_argument("--requests", type=int, default=40, help="payments that are asked for at each moment")
     parser.add_argument("--output", type=Path, default=HERE / "output", help="where to write")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(None if arguments is None else list(arguments))

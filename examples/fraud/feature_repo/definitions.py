@@ -58,6 +58,7 @@ card_activity = FeatureView(
     description="What a card was used for",
     entities=[card],
     source=transactions,
+    fact_id="transaction_id",
     aggregations=[
         *counts_and_sums("card"),
         Aggregation(column="amount", function="mean", time_window=MONTH, name="card_mean_30d"),
@@ -74,6 +75,7 @@ merchant_activity = FeatureView(
     description="What a merchant sold",
     entities=[merchant],
     source=transactions,
+    fact_id="transaction_id",
     aggregations=[
         *counts_and_sums("merchant"),
         Aggregation(column="amount", function="mean", time_window=MONTH, name="merchant_mean_30d"),
@@ -86,6 +88,7 @@ pair_activity = FeatureView(
     description="How often this card was used at this merchant",
     entities=[card, merchant],
     source=transactions,
+    fact_id="transaction_id",
     aggregations=[Aggregation(column="*", function="count", time_window=MONTH, name="pair_count_30d")],
 )
 
@@ -97,8 +100,9 @@ def reported_frauds(entity: Entity) -> FeatureView:
         description=f"Frauds of this {entity.name} that are reported",
         entities=[entity],
         source=reports,
+        fact_id="transaction_id",
         aggregations=[
-            Aggregation(column="transaction_id", function="count", time_window=MONTH, name=f"{entity.name}_frauds_30d")
+            Aggregation(column="*", function="count", time_window=MONTH, name=f"{entity.name}_frauds_30d"),
         ],
     )
 

@@ -118,13 +118,14 @@ def rolling_delays(entity: Entity, *labels: str) -> FeatureView:
             aggregation
             for label, window in ((label, WINDOWS[label]) for label in labels)
             for aggregation in (
-                Aggregation("departure", "count", window, name=f"{name}_due_{label}"),
+                Aggregation("*", "count", window, name=f"{name}_due_{label}"),
                 Aggregation("dep_delay", "mean", window, name=f"{name}_delay_mean_{label}"),
                 Aggregation("dep_delay", "std", window, name=f"{name}_delay_std_{label}"),
                 Aggregation("cancelled", "mean", window, name=f"{name}_cancelled_share_{label}"),
             )
         ],
         source=departures,
+        fact_id="departure",
     )
 
 
