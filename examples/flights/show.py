@@ -40,7 +40,7 @@ def _leak_table(result: Mapping[str, Any]) -> Table:
     table.add_column("point_in_time")
     for name in ("from the future", "AUC, backtest", "in service", "log loss"):
         table.add_column(name, justify="right")
-    for mode, way in (("known, no rolling delays", "plain"), ("known", "honest"), ("event", "leaking")):
+    for mode, way in (("known, no rolling", "plain"), ("known", "honest"), ("event", "leaking")):
         found = result[way]
         aucs = (f"{found[where]['auc']:.3f}" for where in ("backtest", "service"))
         table.add_row(mode, f"{found['future_cells']:,}", *aucs, f"{found['service']['log_loss']:.3f}")
