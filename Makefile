@@ -11,14 +11,17 @@ SETUP   := tools/environment.sh requirements-dev.lock pyproject.toml
 CODE    := src tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check-deep lint format bench bench-peers lock clean
+.PHONY: help demo demo-fraud test check-deep lint format bench bench-peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
 		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.ready-demo ## the flights of New York, from definitions to predictions; about a minute
-	@$(BIN)/python examples/flights/demo.py $(ARGS)
+	@$(BIN)/python -m examples.flights.demo $(ARGS)
+
+demo-fraud: $(VENV)/.ready-demo ## a million card transactions, windows over them, a stream; about a minute
+	@$(BIN)/python -m examples.fraud.demo $(ARGS)
 
 test: $(VENV)/.ready-dev ## every test but the long runs, in random order
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not deep" $(ARGS)
@@ -30,7 +33,7 @@ lint: $(VENV)/.ready-dev ## linter, formatter and type checker
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy
-	@$(BIN)/mypy --exclude /output/ examples/flights
+	@$(BIN)/mypy --exclude /output/ examples
 
 format: $(VENV)/.ready-dev ## put the code into the one format
 	@$(BIN)/ruff check --fix $(CODE)

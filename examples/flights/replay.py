@@ -1,17 +1,13 @@
-"""A day lived again: at each departure the clock is set, news is loaded, and features are read online.
-
-What the store answered is then held to the training set, cell by cell, bit by bit.
-"""
+"""A day lived again: at each departure the clock is set, news is loaded, and features are read online."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,23 +32,6 @@ class Moment:
     answer: pa.Table
     loaded: int
     read_ms: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Online cells against training-set cells.
-
-    Attributes:
-        cells: pairs compared.
-        nulls: pairs that are null on both sides.
-        mismatches: pairs that differ in any bit, or of which one is null.
-        examples: up to five of these, in words.
-    """
-
-    cells: int
-    nulls: int
-    mismatches: int
-    examples: tuple[str, ...]
 
 
 def moments_of(day: pa.Table, limit: int) -> list[pa.Table]:
@@ -88,25 +67,3 @@ def time_single_reads(store: FeatureStore, service: FeatureService, flights: pa.
         store.get_online_features(service, [rows[index % len(rows)]]).to_dict()
         took.append((time.perf_counter() - start) * 1e3)
     return took
-
-
-def compare(expected: pa.Table, answer: pa.Table, features: Sequence[str]) -> Comparison:
-    """Hold online values to the training set's, the types of the columns included."""
-    nulls = mismatches = 0
-    examples: list[str] = []
-    for name in features:
-        wanted, found = (table[name].combine_chunks() for table in (expected, answer))
-        if wanted.type != found.type:
-            raise TypeError(f"{name} is {wanted.type} in the training set and {found.type} online")
-        both_null = pc.and_(wanted.is_null(), found.is_null())
-        same = pc.or_(both_null, pc.equal(_bits(wanted), _bits(found)).fill_null(False))
-        nulls += both_null.true_count
-        mismatches += same.false_count
-        for row in np.flatnonzero(~same.to_numpy(zero_copy_only=False))[: 5 - len(examples)]:
-            examples.append(f"{name}: {wanted[row].as_py()!r} in the training set, {found[row].as_py()!r} online")
-    return Comparison(len(features) * expected.num_rows, nulls, mismatches, tuple(examples))
-
-
-def _bits(column: pa.Array) -> pa.Array:
-    """Floats as the integers that have their bits, so that NaN equals itself and -0.0 is not 0.0."""
-    return column.view(pa.int64()) if pa.types.is_float64(column.type) else column

@@ -11,31 +11,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from examples.common.show import short
 
 NEW_YORK = ZoneInfo("America/New_York")
 _HONEST, _LEAKING, _SEEN = "#2563a8", "#c8452c", "#8a8a8a"
 
 
-def progress_bars(console: Console) -> Progress:
-    """Bars for the steps of the demo; what is finished stays on the screen."""
-    return Progress(
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:<33}"),
-        BarColumn(bar_width=10),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
-        console=console,
-    )
-
-
 def print_result(console: Console, result: Mapping[str, Any], repository: Path, plot: Path) -> None:
     """The two tables, and where to go from here."""
     console.print("", _leak_table(result), "", _summary_table(result))
-    console.print(f"\nThe plot is in {_short(plot)}. To go on:", highlight=False)
+    console.print(f"\nThe plot is in {short(plot)}. To go on:", highlight=False)
     for line in (
-        f"source .venv/bin/activate && cd {_short(repository)}",
+        f"source .venv/bin/activate && cd {short(repository)}",
         "tiffin feature-views list",
         "tiffin plan      # after a change in definitions.py",
         "tiffin get-historical-features -d data/flights.parquet --service late_arrival -o all.parquet",
@@ -46,14 +35,15 @@ def print_result(console: Console, result: Mapping[str, Any], repository: Path, 
 
 
 def _leak_table(result: Mapping[str, Any]) -> Table:
-    """The two ways to build the training set, and what the models are worth."""
-    table = Table(title="Two training sets of the same flights", title_justify="left", show_edge=False)
+    """The ways to build the training set, and what the models are worth."""
+    table = Table(title="Three models of the same flights", title_justify="left", show_edge=False)
     table.add_column("point_in_time")
-    for name in ("values from the future", "AUC in the backtest", "in service"):
+    for name in ("from the future", "AUC, backtest", "in service", "log loss"):
         table.add_column(name, justify="right")
-    for name, way in (("known", "honest"), ("event", "leaking")):
-        aucs = (f"{result[way][where]['auc']:.3f}" for where in ("backtest", "service"))
-        table.add_row(name, f"{result[way]['future_cells']:,}", *aucs)
+    for mode, way in (("known, no rolling", "plain"), ("known", "honest"), ("event", "leaking")):
+        found = result[way]
+        aucs = (f"{found[where]['auc']:.3f}" for where in ("backtest", "service"))
+        table.add_row(mode, f"{found['future_cells']:,}", *aucs, f"{found['service']['log_loss']:.3f}")
     return table
 
 
@@ -134,8 +124,3 @@ def _draw_leak(axes: Any, result: Mapping[str, Any]) -> None:
     axes.axhline(0.5, color=_SEEN, lw=1, ls="--")
     axes.set_xticks([0, 1], ["known", "event"])
     axes.set(title="What a leak promises, and what it keeps", xlabel="point_in_time", ylabel="AUC", ylim=(0.4, 1.12))
-
-
-def _short(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

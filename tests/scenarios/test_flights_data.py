@@ -27,7 +27,7 @@ pytestmark = [
 
 NEW_YORK = ZoneInfo("America/New_York")
 MINUTE = timedelta(minutes=1)
-HISTORIES = ("plane_history", "carrier_history", "origin_history", "origin_weather")
+HISTORIES = ("plane_history", "carrier_history", "origin_history", "origin_weather", "departures")
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,25 @@ def test_airport_figures_are_of_the_flights_that_have_left(files: dict[str, pa.T
         assert row["origin_mean_dep_delay_1h"] == pytest.approx(mean(hour))
         assert row["origin_mean_dep_delay_3h"] == pytest.approx(mean(recent))
         assert row["origin_late_share_3h"] == pytest.approx(mean(delay > 15 for delay in recent))
+
+
+def test_a_departure_is_known_when_it_has_left_and_never_before_it_was_due(
+    files: dict[str, pa.Table], july: list[Flight]
+) -> None:
+    departures = files["departures"]
+    assert departures.num_rows == len(departures["departure"].unique()) == 336_776
+    first, last = min(f.scheduled for f in july), max(f.scheduled for f in july)
+    rows = _between(departures, first, last).to_pylist()
+    left = sorted(
+        (row["event_timestamp"], row["tailnum"], row["created"], row["dep_delay"])
+        for row in rows
+        if not row["cancelled"]
+    )
+    wanted = [(f.scheduled, f.tailnum, max(f.departed, f.scheduled) + MINUTE, f.dep_delay) for f in july]
+    assert left == sorted(wanted)
+    cancelled = [row for row in rows if row["cancelled"]]
+    assert len(cancelled) > 100
+    assert {(row["created"] - row["event_timestamp"], row["dep_delay"]) for row in cancelled} == {(30 * MINUTE, None)}
 
 
 def test_weather_is_known_when_its_hour_is_over(files: dict[str, pa.Table]) -> None:

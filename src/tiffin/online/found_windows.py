@@ -69,6 +69,11 @@ class FoundTimelines:
 
     def values(self) -> list[list[Any]]:
         """For each wanted feature its values as Python objects, ``None`` for null."""
+        return [list(column) for column in self._values]
+
+    @cached_property
+    def _values(self) -> list[list[Any]]:
+        """Computed once, though an answer asks for them and the inputs of functions do, too."""
         if len(self._rows) > _FEW_KEYS or not self._view.spec.is_plain:
             return self._from_arrays()
         by_key = [self._one(place) for place in range(len(self._rows))]

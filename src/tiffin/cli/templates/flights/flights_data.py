@@ -6,6 +6,8 @@ which it could first be known (``created``). They differ, and a model that ignor
 - How late a flight arrives is known when it has arrived, hours after the departure that the fact is about. A flight
   that was cancelled or diverted never arrives, so there is never such a fact.
 - How late a flight leaves is known when it has left.
+- That a flight is cancelled is told some time before or after it was due to leave; the data does not say when, so it is
+  taken as known half an hour after that.
 - What the weather was in an hour is known when the hour is over.
 
 The original has clock times without a zone. Departures are in New York, and ``time_hour`` has their hour in UTC. An
@@ -32,6 +34,9 @@ LATE_MINUTES = 15
 
 #: How long after it happened an arrival or a departure is in the records that features are made from.
 _REPORTED = "INTERVAL 1 MINUTE"
+
+#: How long after it was due to leave a flight that never left is in the records as cancelled.
+_CANCELLED = "INTERVAL 30 MINUTES"
 
 #: All flights, with the moments of their scheduled and true departure and of their arrival. Destinations without a
 #: row in the list of airports are on Puerto Rico and the Virgin Islands, with one clock. A diverted flight may have
@@ -90,6 +95,16 @@ _FILES: Mapping[str, str] = {
         WINDOW hour AS (PARTITION BY origin ORDER BY departed_at RANGE INTERVAL 59 MINUTES PRECEDING),
             three_hours AS (PARTITION BY origin ORDER BY departed_at RANGE INTERVAL 179 MINUTES PRECEDING)
         ORDER BY event_timestamp, origin""",
+    # The flights that were due to leave, from which rolling delays are computed: how late each left, and which were
+    # cancelled. A fact is about the scheduled departure and known when the flight has left. One that leaves early is
+    # taken as known when it was due, or it would tell of itself that it is not late. The number tells facts apart.
+    "departures": f"""
+        SELECT row_number() OVER (ORDER BY scheduled, carrier, flight, origin) AS departure, carrier, tailnum, origin,
+            scheduled AS event_timestamp,
+            scheduled + CASE WHEN dep_delay IS NULL THEN {_CANCELLED}
+                ELSE to_minutes(greatest(dep_delay, 0)) + {_REPORTED} END AS created,
+            dep_delay, (dep_delay IS NULL)::INTEGER AS cancelled
+        FROM flights ORDER BY departure""",
     # An observation falls somewhere into its hour, so it is known for certain at the end of it.
     "origin_weather": """
         SELECT origin, time_hour AS event_timestamp, event_timestamp + INTERVAL 1 HOUR AS created, temp, humid,

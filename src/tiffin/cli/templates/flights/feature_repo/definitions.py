@@ -6,7 +6,7 @@ Every source of history has a ``created`` column, the moment at which a fact cou
 
 from datetime import timedelta
 
-from tiffin import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from tiffin import Aggregation, Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from tiffin.types import Float64, Int32, Int64, String
 
 carrier = Entity(name="carrier", value_type=ValueType.STRING, description="The airline, by its two-letter code")
@@ -99,8 +99,51 @@ origin_weather = FeatureView(
     source=history("origin_weather"),
 )
 
+WINDOWS = {"1h": timedelta(hours=1), "3h": timedelta(hours=3), "1d": timedelta(days=1), "7d": timedelta(days=7)}
+departures = history("departures")
+
+
+def rolling_delays(entity: Entity, *labels: str) -> FeatureView:
+    """How late flights leave and how many never do, over some of the windows.
+
+    Windows go by the time at which a flight was due. A flight that is still at its gate is in none of them: nobody
+    knows yet how late it will be.
+    """
+    name = entity.name
+    return FeatureView(
+        name=f"{name}_departures",
+        description=f"Departures of the {name} that are known, over {', '.join(labels)}",
+        entities=[entity],
+        aggregations=[
+            aggregation
+            for label, window in ((label, WINDOWS[label]) for label in labels)
+            for aggregation in (
+                Aggregation("*", "count", window, name=f"{name}_due_{label}"),
+                Aggregation("dep_delay", "mean", window, name=f"{name}_delay_mean_{label}"),
+                Aggregation("dep_delay", "std", window, name=f"{name}_delay_std_{label}"),
+                Aggregation("cancelled", "mean", window, name=f"{name}_cancelled_share_{label}"),
+            )
+        ],
+        source=departures,
+        fact_id="departure",
+    )
+
+
+carrier_departures = rolling_delays(carrier, "1h", "3h", "1d", "7d")
+plane_departures = rolling_delays(plane, "1d", "7d")
+origin_departures = rolling_delays(origin, "1h", "3h", "1d", "7d")
+
 late_arrival = FeatureService(
     name="late_arrival",
     description="What the model that predicts late arrivals reads",
-    features=[plane_history, plane_facts, carrier_history, origin_history, origin_weather],
+    features=[
+        plane_history,
+        plane_facts,
+        carrier_history,
+        origin_history,
+        origin_weather,
+        carrier_departures,
+        plane_departures,
+        origin_departures,
+    ],
 )

@@ -1,0 +1,1 @@
+"""What the examples share: a model over a table, values held to one another, bars of progress."""

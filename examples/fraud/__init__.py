@@ -1,0 +1,1 @@
+"""Is a payment by card a fraud?"""
