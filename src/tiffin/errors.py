@@ -23,6 +23,8 @@ The tree, with the moment at which each is raised::
     ├── StoreError                          an online or offline store failed
     │   ├── StoreUnavailableError (ConnectionError)  ... it cannot be reached; retryable
     │   └── StoreFullError (OSError)          ... the disk or the quota is full
+    ├── StreamError                         a message broker or a schema registry refuses, or a stream is not there
+    │   └── StreamUnavailableError (ConnectionError)  ... it cannot be reached; retryable
     ├── MaterializationError                a run ended before every view was loaded; says which were
     └── BackendNotFoundError (ImportError)  a store type is unknown, or its extra is not installed
 
@@ -220,6 +222,20 @@ class StoreFullError(StoreError, OSError):
     def __str__(self) -> str:
         """Like the other errors; ``OSError`` formats its own arguments."""
         return TiffinError.__str__(self)
+
+
+class StreamError(TiffinError):
+    """A message broker or a schema registry refuses what is asked, or a topic or stream is not there."""
+
+    code = "stream"
+
+
+class StreamUnavailableError(StreamError, ConnectionError):
+    """A message broker or a schema registry cannot be reached; nothing that was read is lost."""
+
+    code = "stream_unavailable"
+    retryable = True
+    http_status = 503
 
 
 class MaterializationError(TiffinError):

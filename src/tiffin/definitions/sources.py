@@ -160,6 +160,9 @@ class StreamSource(DataSource):
         batch_source: where the history is read from for training; without it, the view has no offline values.
     """
 
+    #: The short name of the backend that reads its messages; empty where facts are only pushed.
+    broker: ClassVar[str] = ""
+
     batch_source: DataSource | None = None
 
     __hash__ = Definition.__hash__

@@ -1,21 +1,46 @@
-"""Facts that come over a message broker. They are declared and pushed; a reader of the broker is not there yet."""
+"""Facts that come over a message broker: read by ``tiffin stream run``, or pushed by a program.
+
+A column of such a source is a field of the message, a nested one by its path (``user.id``). What stands around a
+message has names of its own: ``@key``, ``@timestamp`` (the broker's time) and ``@header.NAME``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
 from tiffin.definitions.sources import StreamSource
-from tiffin.errors import DefinitionTypeError, nearest
-from tiffin.time import duration_us
+from tiffin.errors import DefinitionError, DefinitionTypeError, nearest
+from tiffin.time import TIME_UNITS, duration_us
 
 
 @dataclass(frozen=True)
-class JsonFormat:
-    """Messages in JSON; ``schema_json`` is kept for readers that need one."""
+class _Format:
+    """What all formats have.
+
+    Attributes:
+        timestamp_unit: what a time that is a number counts, ``s``, ``ms``, ``us`` or ``ns`` since 1970; empty when
+            times are text in ISO 8601, or when the format has a type for them.
+    """
+
+    name: ClassVar[str] = ""
+
+    timestamp_unit: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.timestamp_unit not in ("", *TIME_UNITS):
+            raise DefinitionError(
+                f"{type(self).__name__}: timestamp_unit {self.timestamp_unit!r} is unknown",
+                hint=f"units are {', '.join(TIME_UNITS)}",
+            )
+
+
+@dataclass(frozen=True)
+class JsonFormat(_Format):
+    """Messages that are one JSON object each; ``schema_json`` is kept for readers that need one."""
 
     name: ClassVar[str] = "json"
 
@@ -23,17 +48,23 @@ class JsonFormat:
 
 
 @dataclass(frozen=True)
-class AvroFormat:
-    """Messages in Avro with the given schema."""
+class AvroFormat(_Format):
+    """Messages in Avro, without the header of a file.
+
+    Attributes:
+        schema_json: the schema that they are written with; with a registry, the one that they are read as.
+        schema_registry: the address of a schema registry; each message then names its schema there, after a byte 0.
+    """
 
     name: ClassVar[str] = "avro"
 
     schema_json: str = ""
+    schema_registry: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
-class ProtoFormat:
-    """Messages in Protobuf of the class at the given path."""
+class ProtoFormat(_Format):
+    """Messages in Protobuf of the generated class at a path, such as ``shop.events_pb2.Click``."""
 
     name: ClassVar[str] = "proto"
 
@@ -53,8 +84,10 @@ class KafkaSource(StreamSource):
         bootstrap_servers: its older name.
         topic: the topic.
         message_format: how a message is written; also as ``{"json": {}}``.
-        watermark_delay_threshold: how late a message may be.
+        watermark_delay_threshold: how late a message may be before it is counted as late; nothing is dropped for it.
     """
+
+    broker: ClassVar[str] = "kafka"
 
     kafka_bootstrap_servers: str = ""
     bootstrap_servers: str = ""
@@ -97,6 +130,8 @@ class KinesisSource(StreamSource):
         record_format: how a record is written; also as ``{"json": {}}``.
     """
 
+    broker: ClassVar[str] = "kinesis"
+
     region: str = ""
     stream_name: str = ""
     record_format: StreamFormat | Mapping[str, Any] | None = None
@@ -128,6 +163,8 @@ def _format(owner: Definition, argument: str, given: Any) -> StreamFormat:
             try:
                 found: StreamFormat = _FORMATS[name](**options)
                 return found
+            except DefinitionError as error:
+                raise owner.error(f"{owner.subject}: {argument}: {error.message}", hint=error.hint) from None
             except TypeError as error:
                 raise owner.error(f"{owner.subject}: {argument} {name!r}: {error}") from None
         raise owner.error(f"{owner.subject}: {argument} {name!r} is unknown", hint=nearest(str(name), _FORMATS))

@@ -1,0 +1,1 @@
+"""Messages of a stream, from their bytes to Arrow columns. Pure: no I/O and no clock."""
