@@ -33,6 +33,8 @@ install_services() {
     local missing=()
     command -v pg_ctl >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null || missing+=(postgresql)
     command -v redis-server >/dev/null || missing+=(redis-server)
+    command -v java >/dev/null || missing+=(default-jre-headless)
+    command -v mvn >/dev/null || missing+=(maven)
     [ ${#missing[@]} = 0 ] && return
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "Not installed, their tests will be skipped: ${missing[*]}; run: sudo apt-get install ${missing[*]}"
@@ -43,6 +45,11 @@ install_services() {
     { apt-get update -qq &&
         RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null; } ||
         echo "apt-get cannot install ${missing[*]}, their tests will be skipped"
+}
+
+# A Kafka broker, from its jars; a few dozen megabytes, once.
+install_kafka() {
+    "$venv/bin/python" tools/kafka_jars.py >/dev/null || echo "There is no Kafka broker, its tests will be skipped"
 }
 
 # Debian keeps the parts of venv that install pip in a package of its own.
@@ -74,6 +81,7 @@ case $kind in
         "${pip[@]}" --no-deps --editable .
         touch "$venv/.ready-demo" # dev contains demo
         install_services
+        install_kafka
         ;;
     *) fail "there is no environment $kind, only demo and dev" ;;
 esac

@@ -1,0 +1,189 @@
+"""A real Kafka broker for tests: one node, started on free ports of the loopback, from its published jars."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from servers import Server, free_port, need_module, skip, wait_until
+
+ROOT = Path(__file__).parents[1]
+#: Small, and quick to start: it lives for seconds.
+_JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData")
+
+
+@cache
+def _jars() -> str | None:
+    done = subprocess.run([sys.executable, ROOT / "tools" / "kafka_jars.py"], capture_output=True, text=True)
+    if done.returncode:
+        return None
+    return done.stdout.strip()
+
+
+@dataclass
+class Kafka:
+    """A broker of a test's own.
+
+    Attributes:
+        server: its process, which can be stopped and started again; what was sent to it stays.
+        protocol: `PLAINTEXT`, or `SASL_PLAINTEXT` with the user `tests` and the password `right`.
+    """
+
+    server: Server
+    protocol: str = "PLAINTEXT"
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return f"127.0.0.1:{self.server.port}"
+
+    def settings(self) -> dict[str, str]:
+        """What a client needs."""
+        found = {"bootstrap.servers": self.address, "security.protocol": self.protocol}
+        if self.protocol == "SASL_PLAINTEXT":
+            found |= {"sasl.mechanism": "PLAIN", "sasl.username": "tests", "sasl.password": "right"}
+        return found
+
+    def topic(self, partitions: int = 1, name: str = "") -> str:
+        """A new topic; returns its name."""
+        from confluent_kafka.admin import NewTopic
+
+        name = name or f"topic-{uuid.uuid4().hex[:8]}"
+        self._admin().create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+        return name
+
+    def _admin(self) -> Any:
+        from confluent_kafka.admin import AdminClient
+
+        return self._clients.setdefault("admin", AdminClient(self.settings()))
+
+    def is_ready(self) -> bool:
+        """Whether it answers as a broker, not only as a port."""
+        from confluent_kafka import KafkaException
+
+        try:
+            self._admin().list_topics(timeout=1)
+        except KafkaException:
+            return False
+        return True
+
+    def send(self, topic: str, values: Iterable[Any], **more: Any) -> None:
+        """Send messages and wait until the broker has them.
+
+        Args:
+            topic: where to.
+            values: bytes; or mappings of `produce`'s arguments, such as `key` and `partition`.
+            more: arguments for all of them.
+        """
+        from confluent_kafka import Producer
+
+        settings = self.settings() | {"linger.ms": "5", "message.max.bytes": "20000000"}
+        producer = self._clients.setdefault("producer", Producer(settings))
+        for number, value in enumerate(values):
+            given = value if isinstance(value, Mapping) else {"value": value}
+            producer.produce(topic, **{**more, **given})
+            if number % 1000 == 0:
+                producer.poll(0)
+        assert producer.flush(60) == 0
+
+    def messages(self, topic: str) -> list[Any]:
+        """Everything that is in a topic."""
+        from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+        consumer = Consumer(self.settings() | {"group.id": uuid.uuid4().hex, "enable.partition.eof": "true"})
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        found, ended = [], 0
+        while ended < len(partitions):
+            message = consumer.poll(10)
+            assert message is not None
+            if message.error() is None:
+                found.append(message)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                ended += 1
+        consumer.close()
+        return found
+
+    def delete_before(self, topic: str, offset: int, partition: int = 0) -> None:
+        """Delete the messages before an offset, as time does elsewhere."""
+        from confluent_kafka import TopicPartition
+
+        place = TopicPartition(topic, partition, offset)
+        self._admin().delete_records([place])[place].result(30)
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.server.stop()
+        self.server.start()
+        wait_until(self.is_ready, "Kafka")
+
+
+@contextmanager
+def kafka_broker(*, protocol: str = "PLAINTEXT", lines: Sequence[str] = ()) -> Iterator[Kafka]:
+    """A broker of its own; sessions of its groups may be as short as a test wants them.
+
+    Args:
+        protocol: how clients speak to it.
+        lines: further lines of its properties.
+    """
+    need_module("confluent_kafka", "kafka")
+    jars = _jars()
+    if jars is None:
+        skip("there is no Kafka broker here; `python tools/kafka_jars.py` says what is missing")
+    port, controller = free_port(), free_port()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        properties = [
+            "process.roles=broker,controller",
+            "node.id=1",
+            f"controller.quorum.voters=1@127.0.0.1:{controller}",
+            f"listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            f"advertised.listeners={protocol}://127.0.0.1:{port}",
+            f"listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT",
+            f"inter.broker.listener.name={protocol}",
+            "controller.listener.names=CONTROLLER",
+            f"log.dirs={home / 'data'}",
+            "offsets.topic.replication.factor=1",
+            "offsets.topic.num.partitions=1",
+            "transaction.state.log.replication.factor=1",
+            "transaction.state.log.min.isr=1",
+            "group.initial.rebalance.delay.ms=0",
+            "group.min.session.timeout.ms=100",
+            "message.max.bytes=20000000",
+            "auto.create.topics.enable=false",
+            "log.cleaner.enable=false",
+            *(_SASL if protocol == "SASL_PLAINTEXT" else ()),
+            *lines,
+        ]
+        (home / "server.properties").write_text("\n".join(properties) + "\n")
+        java = ["java", *_JVM, "-cp", f"{jars}/*"]
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        format_ = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"]
+        subprocess.run(format_, cwd=home, check=True, capture_output=True)
+        server = Server([*java, "kafka.Kafka", "server.properties"], port, home)
+        try:
+            server.start()
+            kafka = Kafka(server, protocol)
+            wait_until(kafka.is_ready, "Kafka")
+            yield kafka
+        finally:
+            server.stop()
+
+
+_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
+_SASL = (
+    "sasl.enabled.mechanisms=PLAIN",
+    "sasl.mechanism.inter.broker.protocol=PLAIN",
+    f'listener.name.sasl_plaintext.plain.sasl.jaas.config={_PLAIN} required username="tests" password="right" '
+    'user_tests="right";',
+)
