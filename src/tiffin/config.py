@@ -79,9 +79,14 @@ class StoreConfig(_Section):
     def __repr_args__(self) -> Any:
         """The fields, without values that may be secret."""
         yield "type", self.type
-        for name, value in self.options.items():
-            secret = _SECRET.search(name) or (isinstance(value, str) and _CREDENTIALS.search(value))
-            yield name, "***" if secret else value
+        yield from _without_secrets(self.options).items()
+
+
+def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    def is_secret(name: str, value: Any) -> bool:
+        return bool(_SECRET.search(name) or (isinstance(value, str) and _CREDENTIALS.search(value)))
+
+    return {name: "***" if is_secret(name, value) else value for name, value in options.items()}
 
 
 class MaterializationConfig(_Section):
@@ -91,6 +96,22 @@ class MaterializationConfig(_Section):
     online_write_batch_size: int | None = Field(
         default=None, gt=0, description="kept for older repositories; no effect"
     )
+
+
+class StreamsConfig(_Section):
+    """How message brokers are reached, and where dead letters go. A broker checks its options when it is opened."""
+
+    dead_letters: str = Field(
+        default="data/dead_letters", min_length=1, description="a folder, or `topic:NAME` at the stream's own broker"
+    )
+    kafka: dict[str, Any] = Field(default_factory=dict, description="options for all sources in Kafka")
+    kinesis: dict[str, Any] = Field(default_factory=dict, description="options for all sources in Kinesis")
+    schema_registry: dict[str, Any] = Field(default_factory=dict, description="who asks the schema registry")
+
+    def __repr_args__(self) -> Any:
+        """The fields, without values that may be secret."""
+        for name, value in super().__repr_args__():
+            yield name, _without_secrets(value) if isinstance(value, dict) else value
 
 
 class RepoConfig(_Section):
@@ -124,6 +145,7 @@ class RepoConfig(_Section):
     materialization: MaterializationConfig = Field(
         default_factory=MaterializationConfig, description="how the online store is loaded"
     )
+    streams: StreamsConfig = Field(default_factory=StreamsConfig, description="how message brokers are reached")
     entity_key_serialization_version: int = Field(default=3, description="kept for older repositories; no effect")
     coerce_tz_aware: bool = Field(default=True, description="kept for older repositories; times are always UTC")
     flags: Any = Field(default=None, description="kept for older repositories; no effect")
@@ -169,7 +191,7 @@ class RepoConfig(_Section):
         for section in ("batch_engine", "auth"):
             if isinstance(plain.get(section), Mapping) and set(plain[section]) == {"type"}:
                 plain[section] = plain[section]["type"]
-        for section in ("registry", "offline_store", "materialization"):
+        for section in ("registry", "offline_store", "materialization", "streams"):
             if section in plain and plain[section] is None:
                 del plain[section]
         return plain
@@ -315,7 +337,8 @@ def _known(path: list[str]) -> list[str]:
     """The keys that may stand where an unknown one does."""
     fields = RepoConfig.model_fields
     if len(path) > 1:
-        fields = (RegistryConfig if path[0] == "registry" else MaterializationConfig).model_fields
+        sections: dict[str, type[_Section]] = {"registry": RegistryConfig, "streams": StreamsConfig}
+        fields = sections.get(path[0], MaterializationConfig).model_fields
     return [name for name in fields if name != "repo_path"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from tiffin.compat.gaps import FEATURE_STORE, WithGaps, refuse_argument
 from tiffin.time import MIN_US
 
 if TYPE_CHECKING:
+    import threading
     from datetime import datetime
 
     import pandas as pd
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from tiffin.operations.online import OnlineWrite
     from tiffin.operations.push import PushReport
     from tiffin.operations.retrieve import RetrievalJob
+    from tiffin.operations.stream import StreamStatus
+    from tiffin.operations.stream_counts import SourceProgress
     from tiffin.planning.apply import ApplyPlan
     from tiffin.time import Clock
 
@@ -633,6 +636,54 @@ class FeatureStore(WithGaps):
         from tiffin.operations.push import push
 
         return push(self.context, push_source_name, df, PushMode.ONLINE if to is None else to)
+
+    def run_stream(
+        self,
+        feature_views: Sequence[str] = (),
+        *,
+        start: datetime | str | None = None,
+        until: datetime | str | None = None,
+        dead_letters: str = "",
+        max_dead_letters: int | None = None,
+        stop: threading.Event | None = None,
+        progress: Callable[[Sequence[SourceProgress]], None] | None = None,
+    ) -> list[SourceProgress]:
+        """Feed views from Kafka or Kinesis, as one worker of several that share the messages.
+
+        Args:
+            feature_views: which; all that have a stream, are online and enabled when empty.
+            start: ``earliest``, ``latest`` or a time; where the group is when left out.
+            until: ``now`` or a time: it ends before the first message that the broker got then or later. It goes on for
+                good when left out.
+            dead_letters: a folder or ``topic:NAME`` for messages that cannot be used, instead of that of the settings.
+            max_dead_letters: more of them are an error.
+            stop: ends it when set, after the batch that is worked on.
+            progress: called about every second.
+
+        Raises:
+            NotFoundError: there is no such view.
+            RequestError: a view has no stream that can be read.
+            StreamError: a topic is not there, its broker refuses, or there are too many dead letters.
+            StoreError: a store refuses; what was not done is delivered again (WR-7).
+        """
+        from tiffin.operations.stream import run_stream, start_of, until_of
+
+        return run_stream(
+            self.context,
+            feature_views,
+            start=start_of(start),
+            until=until_of(until),
+            dead_letters=dead_letters,
+            max_dead_letters=max_dead_letters,
+            stop=stop,
+            progress=progress,
+        )
+
+    def stream_status(self, feature_views: Sequence[str] = ()) -> list[StreamStatus]:
+        """How far the streams have been worked off that feed some views, or all; raises as ``run_stream`` does."""
+        from tiffin.operations.stream import stream_status
+
+        return stream_status(self.context, feature_views)
 
     async def push_async(
         self,

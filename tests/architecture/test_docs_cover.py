@@ -16,12 +16,14 @@ from pydantic_core import PydanticUndefined
 
 from tiffin.backends.duckdb.config import DuckDBOptions
 from tiffin.backends.dynamodb.config import DynamoDBOptions
+from tiffin.backends.kafka.config import KafkaOptions
 from tiffin.backends.lmdb.config import LmdbOptions
 from tiffin.backends.postgres.config import PostgresOptions
 from tiffin.backends.redis.config import RedisOptions
+from tiffin.backends.schema_registry.client import SchemaRegistryOptions
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
-from tiffin.config import MaterializationConfig, RegistryConfig, RepoConfig
+from tiffin.config import MaterializationConfig, RegistryConfig, RepoConfig, StreamsConfig
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -116,6 +118,9 @@ def as_written(default: Any) -> str:
         ("lmdb", option_keys(LmdbOptions)),
         ("dynamodb", option_keys(DynamoDBOptions)),
         ("duckdb", option_keys(DuckDBOptions)),
+        ("streams", model_keys(StreamsConfig)),
+        ("streams.kafka", option_keys(KafkaOptions)),
+        ("streams.schema_registry", option_keys(SchemaRegistryOptions)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

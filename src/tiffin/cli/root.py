@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tiffin.cli import failures
-from tiffin.cli.commands import about, historical, init, load, objects, online, registry
+from tiffin.cli.commands import about, historical, init, load, objects, online, registry, stream
 from tiffin.cli.invocation import LOG_LEVELS, Invocation, configure_logging
 
 
@@ -81,6 +81,7 @@ for _command in (
     load.materialize,
     load.materialize_incremental,
     load.runs,
+    stream.stream,
     historical.get_historical_features,
     online.get_online_features,
     online.delete_entities,

@@ -1,11 +1,13 @@
 """Find backends by their short names. Built-in ones and those of third parties are declared in the same way.
 
 A package declares an entry point in the group ``tiffin.backends.online``, ``tiffin.backends.offline`` or
-``tiffin.backends.registry``; its name is the ``type`` in ``feature_store.yaml``.
+``tiffin.backends.registry``; its name is the ``type`` in ``feature_store.yaml``. In ``tiffin.backends.stream`` it is
+the ``broker`` of a class of sources.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tiffin.contracts.offline import OfflineEngine
     from tiffin.contracts.online import OnlineStore
     from tiffin.contracts.registry import RegistryStore
+    from tiffin.contracts.stream import Cursors, StreamBroker
+    from tiffin.definitions import StreamSource
 
 
 #: Short names of what older repositories name by the path of a class of Feast's.
@@ -64,6 +68,29 @@ def open_offline(config: RepoConfig) -> OfflineEngine:
     cls = _load("offline", config.offline_type)
     engine: OfflineEngine = cls.from_config(config.offline_store.options, str(config.repo_path))
     return engine
+
+
+def open_broker(config: RepoConfig, source: StreamSource, cursors: Cursors) -> StreamBroker:
+    """The broker of a stream.
+
+    Raises:
+        BackendNotFoundError: a package that it needs is not installed.
+        ConfigError: an option is unknown or wrong.
+    """
+    options: dict[str, object] = getattr(config.streams, source.broker, {})
+    broker: StreamBroker = _load("stream", source.broker).from_config(source, options, cursors)
+    return broker
+
+
+def open_schema_registry(config: RepoConfig, address: str) -> Callable[[int], str]:
+    """What asks the schema registry at an address for the schema of a number.
+
+    Raises:
+        ConfigError: an option is unknown or wrong.
+    """
+    from tiffin.backends.schema_registry.client import SchemaRegistry
+
+    return SchemaRegistry.from_config(address, config.streams.schema_registry).schema
 
 
 def _load(kind: str, name: str) -> Any:

@@ -1,0 +1,131 @@
+"""From the views that are to be fed to what is read of which stream, under which group. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tiffin.definitions import DataSource, FeatureView, StreamSource
+from tiffin.errors import RequestError
+from tiffin.messages.column import MessageColumn
+from tiffin.registry.snapshot import Snapshot
+from tiffin.types import FeatureType, Float32, Float64, Int32, Int64, UnixTimestamp
+
+#: Read wider, and narrowed by each view that wants it so.
+_WIDER: dict[FeatureType, FeatureType] = {Int32: Int64, Float32: Float64}
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """One stream and the views that it feeds.
+
+    Attributes:
+        source: the stream.
+        views: they.
+        columns: what is read of each message.
+        keys: for each view the columns that its key is made of.
+        time: the column of event times.
+        group: the group of consumers. All views of a source share one; a choice of them has its own, because a position
+            says what all of its views have got.
+    """
+
+    source: StreamSource
+    views: tuple[FeatureView, ...]
+    columns: tuple[MessageColumn, ...]
+    keys: tuple[tuple[str, ...], ...]
+    time: str
+    group: str
+
+
+def plan_stream(snapshot: Snapshot, names: Sequence[str] = ()) -> list[StreamPlan]:
+    """Which streams are read, for the views that are named, or else for all that are online and enabled.
+
+    Raises:
+        NotFoundError: there is no such view.
+        RequestError: a view has no stream that can be read, or is not served; or two views read a field as different
+            types.
+    """
+    possible = [view for view in snapshot.views.values() if _broker(view)]
+    if names:
+        chosen = [snapshot.view(name) for name in dict.fromkeys(names)]
+        for view in chosen:
+            _check(view)
+    else:
+        chosen = [view for view in possible if view.online and view.enabled]
+    if not chosen:
+        hint = "give a view a KafkaSource or a KinesisSource and run `tiffin apply`"
+        raise RequestError("no feature view is fed by a stream that can be read", hint=hint)
+    plans = []
+    for name in dict.fromkeys(view.source.name for view in chosen if view.source is not None):
+        views = [view for view in chosen if view.source is not None and view.source.name == name]
+        whole = [view for view in possible if view.source is not None and view.source.name == name and view.online]
+        plans.append(_plan(snapshot.project, views, is_whole={v.name for v in views} == {v.name for v in whole}))
+    return plans
+
+
+def _plan(project: str, views: Sequence[FeatureView], *, is_whole: bool) -> StreamPlan:
+    source = views[0].source
+    assert isinstance(source, StreamSource)
+    columns: dict[str, MessageColumn] = {}
+    keys = []
+    time = _time_columns(source)[0]
+    for view in views:
+        key_paths = tuple(source.source_column(name) for name in view.join_keys)
+        keys.append(key_paths)
+        for path, dtype in zip(key_paths, view.key_types, strict=True):
+            if dtype is None:
+                raise _error(view, f"the key types of {view.subject} are not known", "run `tiffin apply`")
+            _add(columns, MessageColumn(path, _WIDER.get(dtype, dtype), is_key=True), view)
+        for field in view.inputs if view.aggregations and view.inputs else view.features:
+            path = source.source_column(field.name)
+            _add(columns, MessageColumn(path, _WIDER.get(field.dtype, field.dtype)), view)
+    for number, path in enumerate(_time_columns(source)):
+        if path:
+            wanted = MessageColumn(path, UnixTimestamp, is_time=True, is_required=number == 0)
+            _add(columns, wanted, views[0])
+    suffix = "" if is_whole else "." + "+".join(sorted(view.name for view in views))
+    return StreamPlan(
+        source, tuple(views), tuple(columns.values()), tuple(keys), time, f"tiffin.{project}.{source.name}{suffix}"
+    )
+
+
+def _time_columns(source: StreamSource) -> tuple[str, str]:
+    """The fields of the event time and of the created time; empty where there is none."""
+    sources: list[DataSource] = [source, *([source.batch_source] if source.batch_source is not None else [])]
+    event = next((each.timestamp_field for each in sources if each.timestamp_field), "") or "event_timestamp"
+    created = next((each.created_timestamp_column for each in sources if each.created_timestamp_column), "") or ""
+    return source.source_column(event), source.source_column(created) if created else ""
+
+
+def _add(columns: dict[str, MessageColumn], column: MessageColumn, view: FeatureView) -> None:
+    """Add a column; one that is wanted twice has the strictest of both wishes."""
+    held = columns.setdefault(column.path, column)
+    if held.dtype != column.dtype:
+        raise _error(
+            view,
+            f"{view.subject} reads the field {column.path!r} as {column.dtype!r}; it is read as {held.dtype!r} as well",
+            "give it one type in all views of the source",
+        )
+    columns[column.path] = replace(
+        held,
+        is_time=held.is_time or column.is_time,
+        is_required=held.is_required or column.is_required,
+        is_key=held.is_key or column.is_key,
+    )
+
+
+def _broker(view: FeatureView) -> str:
+    return view.source.broker if isinstance(view.source, StreamSource) else ""
+
+
+def _check(view: FeatureView) -> None:
+    if not _broker(view):
+        kind = "is pushed to" if isinstance(view.source, StreamSource) else "is loaded by `tiffin materialize`"
+        raise _error(view, f"{view.subject} {kind}; no stream feeds it", "give it a KafkaSource or a KinesisSource")
+    if not view.online or not view.enabled:
+        missing = "online" if not view.online else "enabled"
+        raise _error(view, f"{view.subject} is not {missing}", f"declare {missing}=True and run `tiffin apply`")
+
+
+def _error(view: FeatureView, message: str, hint: str) -> RequestError:
+    return RequestError(message, subject=view.subject, location=view.location, hint=hint)

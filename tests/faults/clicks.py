@@ -1,0 +1,123 @@
+"""A stream of clicks for tests: definitions, messages with every trouble, and what the store must hold in the end."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from parity.repository import Repository
+from tiffin.config import RepoConfig
+from tiffin.definitions import Entity, FeatureView, Field, JsonFormat, KafkaSource
+from tiffin.operations.apply import apply
+from tiffin.time import ManualClock, format_us, to_us
+from tiffin.types import Float64, Int64, String, ValueType
+
+NOW = "2024-06-01T12:00:00Z"
+NOW_US = to_us(NOW)
+SECOND_US = 1_000_000
+TABLE = "tests.clicks.1"
+
+
+def click_view(address: str, topic: str, **more: Any) -> FeatureView:
+    """A view of users, fed by a topic."""
+    source = KafkaSource(
+        name="clicks",
+        kafka_bootstrap_servers=address,
+        topic=topic,
+        timestamp_field="at",
+        created_timestamp_column="known",
+        message_format=more.pop("message_format", JsonFormat()),
+        watermark_delay_threshold=timedelta(minutes=5),
+    )
+    return FeatureView(
+        name="clicks",
+        source=source,
+        entities=[Entity(name="user", value_type=ValueType.INT64)],
+        schema=[Field(name="amount", dtype=Float64), Field(name="page", dtype=String), Field(name="n", dtype=Int64)],
+        **more,
+    )
+
+
+def repository(
+    folder: Path, view: FeatureView | None, *, kafka: Mapping[str, object] | None = None, **more: Any
+) -> Repository:
+    """A repository at noon of a day in 2024, with the view applied where one is given."""
+    config = RepoConfig(
+        project="tests",
+        repo_path=folder,
+        registry="registry.db",
+        online_store=more.pop("online", {"type": "sqlite"}),
+        streams={"kafka": {"session_timeout_seconds": 0.6, "timeout_seconds": 5.0, **(kafka or {})}},
+    )
+    opened = Repository(config, ManualClock(NOW_US), more.pop("store", None))
+    if view is not None:
+        apply(opened, [view])
+    return opened
+
+
+def message(user: Any, at_us: int, n: int, known_us: int | None = None, **more: Any) -> bytes:
+    """A click; equal arguments give equal bytes."""
+    row = {
+        "user": user,
+        "at": format_us(at_us),
+        "known": format_us(known_us or at_us),
+        "amount": n / 4,
+        "page": f"/{n % 7}",
+    }
+    return json.dumps(row | {"n": n} | more).encode()
+
+
+def troubled(count: int, seed: int, *, users: int = 300, poison: float = 0.002) -> list[dict[str, Any]]:
+    """Messages of a day: out of order, late, tied, sent twice, and some that nobody can read.
+
+    Returns:
+        Arguments for the producer. A user's messages go to one partition, as producers send them, but for some.
+    """
+    chance = random.Random(seed)
+    found: list[dict[str, Any]] = []
+    for number in range(count):
+        user = chance.randrange(users)
+        # Few moments, so that facts of a user tie in event time, in both times, and altogether.
+        at_us = NOW_US - (count - number) * SECOND_US // 10 - chance.choice([0, 0, 1, 5, 3600]) * SECOND_US
+        at_us -= at_us % (20 * SECOND_US)
+        value = message(user, at_us, chance.randrange(50), at_us + chance.choice([0, 0, SECOND_US]))
+        if chance.random() < poison:
+            value = chance.choice(
+                [b"{", b"", b'{"user": 1}', message("x", at_us, 1), message(1, at_us, 1, amount="many")]
+            )
+        found.append({"value": value, "key": str(user).encode()})
+        if chance.random() < 0.05:
+            found.append(found[chance.randrange(max(0, len(found) - 50), len(found))])
+    return found
+
+
+def newest(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[tuple[float, str, int]]]:
+    """For each user the values of the newest fact; several where they tie in both times."""
+    times: dict[int, tuple[str, str]] = {}
+    found: dict[int, set[tuple[float, str, int]]] = {}
+    for each in messages:
+        if _is_usable(each["value"]):
+            row = json.loads(each["value"])
+            user, time = row["user"], (row["at"], row["known"])
+            if time > times.get(user, ("", "")):
+                times[user], found[user] = time, set()
+            if time == times[user]:
+                found[user].add((row["amount"], row["page"], row["n"]))
+    return found
+
+
+def poisoned(messages: Sequence[Mapping[str, Any]]) -> int:
+    """How many messages cannot be used."""
+    return sum(not _is_usable(each["value"]) for each in messages)
+
+
+def _is_usable(value: bytes) -> bool:
+    try:
+        row = json.loads(value)
+    except ValueError:
+        return False
+    return row.keys() >= {"user", "at"} and isinstance(row["user"], int) and isinstance(row["amount"], float)
