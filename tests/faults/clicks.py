@@ -47,7 +47,7 @@ def repository(
 ) -> Repository:
     """A repository at noon of a day in 2024, with the view applied where one is given."""
     config = RepoConfig(
-        project="tests",
+        project=more.pop("project", "tests"),
         repo_path=folder,
         registry="registry.db",
         online_store=more.pop("online", {"type": "sqlite"}),

@@ -1,0 +1,206 @@
+"""STR-1 with real processes and a real broker: killed, paused and restarted workers leave an undisturbed state."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers import Kafka, kafka_broker
+from faults.clicks import NOW_US, SECOND_US, TABLE, click_view, message, newest, poisoned, repository, troubled
+from servers import redis_server, wait_until
+from tiffin.contracts.stream import Until
+from tiffin.operations.online import read_online
+from tiffin.operations.stream import run_stream, stream_status
+
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka faults")]
+PARTITIONS = 4
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[Kafka]:
+    with kafka_broker() as broker:
+        yield broker
+
+
+def process(role: str, folder: Path, batch: int) -> subprocess.Popen[str]:
+    """A process of `stream_process.py` that has said that it is ready."""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])}
+    words = [sys.executable, str(here / "stream_process.py"), role, str(folder), str(batch)]
+    started = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    return started
+
+
+def undisturbed(folder: Path, kafka: Kafka, topic: str) -> dict[bytes, bytes]:
+    """What one run from the beginning to the end leaves, in a project of its own."""
+    calm = repository(folder, click_view(kafka.address, topic), project="calm")
+    run_stream(calm, until=Until())
+    rows = dict(calm.online.scan_all(TABLE.replace("tests", "calm")))
+    calm.close()
+    return rows
+
+
+def check(folder: Path, kafka: Kafka, topic: str, messages: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """The store has what an undisturbed run leaves and the newest facts of all messages, each of them counted once."""
+    ctx = repository(folder, None, **more)
+    rows = dict(ctx.online.scan_all(TABLE))
+    assert rows == undisturbed(folder / "calm", kafka, topic)
+    expected = newest(messages)
+    features = [f"clicks:{name}" for name in ("amount", "page", "n")]
+    found = read_online(ctx, features, {"user": list(expected)}).to_dict()
+    served = zip(expected.items(), zip(found["amount"], found["page"], found["n"], strict=True), strict=True)
+    assert [(user, row) for (user, allowed), row in served if row not in allowed] == []
+    (status,) = stream_status(ctx)
+    assert [part.lag for part in status.partitions] == [0] * PARTITIONS
+    # The counts are moved by the same commit as the positions.
+    assert sum(part.count.messages for part in status.partitions) == len(messages)
+    assert sum(part.count.dead for part in status.partitions) == poisoned(messages)
+    letters = (folder / "data" / "dead_letters" / "clicks.jsonl").read_text().splitlines()
+    places = {(letter["partition"], letter["offset"]) for letter in map(json.loads, letters)}
+    assert len(places) == poisoned(messages)
+    ctx.close()
+
+
+@pytest.mark.parametrize(
+    ("kills", "count", "batch"),
+    [
+        (20, 20_000, 400),
+        pytest.param(1_000, 1_000_000, 600, marks=pytest.mark.deep),
+    ],
+    ids=["20 kills", "1000 kills"],
+)
+def test_killed_workers_leave_an_undisturbed_state(
+    kafka: Kafka, tmp_path: Path, kills: int, count: int, batch: int
+) -> None:
+    """STR-1: SIGKILL before and after a write is durable, after a commit, and at any time, again and again."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    topic, messages = kafka.topic(PARTITIONS), troubled(count, seed)
+    kafka.send(topic, messages)
+    repository(tmp_path, click_view(kafka.address, topic)).close()
+    died = 0
+    with process("lives", tmp_path, batch) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        for number in range(kills + 50):
+            moment = chance.choice(["before", "after", "committed", "time"]) if died < kills else "never"
+            at = chance.randrange(1, 60) if moment == "time" else chance.randrange(1, 4)
+            parent.stdin.write(f"{moment} {at}\n")
+            parent.stdin.flush()
+            code = int(parent.stdout.readline())
+            assert code in (0, -signal.SIGKILL), f"life {number} ended with {code}"
+            died += code != 0
+            if code == 0:
+                break
+        parent.stdin.close()
+    assert died >= kills // 2
+    check(tmp_path, kafka, topic, messages)
+
+
+def test_paused_workers_and_restarted_brokers_leave_an_undisturbed_state(kafka: Kafka, tmp_path: Path) -> None:
+    """STR-1: of two workers one is paused until its partitions are gone, and wakes; then the broker is killed."""
+    topic, messages = kafka.topic(PARTITIONS), troubled(9_000, seed=5)
+    parts = [messages[:4_000], messages[4_000:8_000], messages[8_000:]]
+    ctx = repository(tmp_path, click_view(kafka.address, topic))
+
+    def committed() -> int:
+        (status,) = stream_status(ctx)
+        return sum(int(part.committed or 0) for part in status.partitions)
+
+    kafka.send(topic, parts[0])
+    workers = [process("worker", tmp_path, 100) for _ in range(2)]
+    wait_until(lambda: committed() > len(parts[0]) // 2, "half of the messages")
+    workers[0].send_signal(signal.SIGSTOP)
+    kafka.send(topic, parts[1])
+    # The other one has them all, after the session of the first one is over.
+    wait_until(lambda: committed() == len(parts[0]) + len(parts[1]), "all messages")
+    workers[0].send_signal(signal.SIGCONT)
+    kafka.restart()
+    kafka.send(topic, parts[2])
+    wait_until(lambda: committed() == len(messages), "what came after the restart")
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    for worker in workers:
+        out, _ = worker.communicate(timeout=30)
+        assert worker.returncode == 0
+        assert json.loads(out)["messages"] > 0
+    ctx.close()
+    check(tmp_path, kafka, topic, messages)
+
+
+def test_store_that_is_away_for_a_while_is_waited_for(kafka: Kafka, tmp_path: Path) -> None:
+    """STR-1, WR-7: the store goes in the middle of the stream, for longer than a session of the group."""
+    topic, messages = kafka.topic(PARTITIONS), troubled(3_000, seed=6)
+    with redis_server("--appendonly", "yes") as redis:
+        online = {
+            "type": "redis",
+            "connection_string": f"redis://127.0.0.1:{redis.port}",
+            "write_deadline_seconds": 0.3,
+            "breaker_seconds": 0.1,
+        }
+        ctx = repository(tmp_path, click_view(kafka.address, topic), online=online)
+        stop, found = threading.Event(), []
+        thread = threading.Thread(target=lambda: found.extend(run_stream(ctx, stop=stop)))
+        kafka.send(topic, messages[:1_000])
+        thread.start()
+        watcher = repository(tmp_path, None, online=online)
+
+        def committed() -> int:
+            (status,) = stream_status(watcher)
+            return sum(int(part.committed or 0) for part in status.partitions)
+
+        wait_until(lambda: committed() == 1_000, "the first messages")
+        redis.stop()
+        kafka.send(topic, messages[1_000:])
+        threading.Event().wait(1.5)
+        assert committed() == 1_000
+        redis.start()
+        wait_until(lambda: committed() == len(messages), "all messages")
+        stop.set()
+        thread.join(30)
+        assert [each.messages for each in found] == [len(messages)]
+        watcher.close()
+        ctx.close()
+        check(tmp_path, kafka, topic, messages, online=online)
+
+
+def test_worker_that_is_asked_to_end_drains_and_says_what_it_did(kafka: Kafka, tmp_path: Path) -> None:
+    """The command itself: SIGTERM ends it after its batch, with its positions committed."""
+    topic = kafka.topic(PARTITIONS)
+    now = repository(tmp_path, click_view(kafka.address, topic))
+    (tmp_path / "feature_store.yaml").write_text("project: tests\nregistry: registry.db\nonline_store: sqlite\n")
+    kafka.send(topic, [message(n, NOW_US - n * SECOND_US, n) for n in range(500)])
+    words = [sys.executable, "-m", "tiffin.cli", "-c", str(tmp_path), "stream"]
+    with subprocess.Popen(
+        [*words, "run", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as worker:
+
+        def is_done() -> bool:
+            (status,) = stream_status(now)
+            return sum(part.lag or 0 for part in status.partitions) == 0
+
+        wait_until(is_done, "the messages")
+        worker.send_signal(signal.SIGTERM)
+        out, errors = worker.communicate(timeout=30)
+    assert (worker.returncode, errors) == (0, "")
+    (source,) = json.loads(out)["sources"]
+    assert (source["messages"], source["written"], source["lag"]) == (500, 500, 0)
+    shown = subprocess.run([*words, "status", "--json"], capture_output=True, text=True, check=True)
+    (source,) = json.loads(shown.stdout)["sources"]
+    assert sum(part["messages"] for part in source["partitions"]) == 500
+    plain = subprocess.run([*words, "status"], capture_output=True, text=True, check=True)
+    assert "clicks feeds clicks; watermark: " in plain.stdout
+    now.close()
