@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from tiffin.backends.duckdb.config import DuckDBOptions
 from tiffin.backends.dynamodb.config import DynamoDBOptions
 from tiffin.backends.kafka.config import KafkaOptions
+from tiffin.backends.kinesis.config import KinesisOptions
 from tiffin.backends.lmdb.config import LmdbOptions
 from tiffin.backends.postgres.config import PostgresOptions
 from tiffin.backends.redis.config import RedisOptions
@@ -120,6 +121,7 @@ def as_written(default: Any) -> str:
         ("duckdb", option_keys(DuckDBOptions)),
         ("streams", model_keys(StreamsConfig)),
         ("streams.kafka", option_keys(KafkaOptions)),
+        ("streams.kinesis", option_keys(KinesisOptions)),
         ("streams.schema_registry", option_keys(SchemaRegistryOptions)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

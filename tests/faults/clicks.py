@@ -51,7 +51,10 @@ def repository(
         repo_path=folder,
         registry="registry.db",
         online_store=more.pop("online", {"type": "sqlite"}),
-        streams={"kafka": {"session_timeout_seconds": 0.6, "timeout_seconds": 5.0, **(kafka or {})}},
+        streams={
+            "kafka": {"session_timeout_seconds": 0.6, "timeout_seconds": 5.0, **(kafka or {})},
+            "kinesis": more.pop("kinesis", {}),
+        },
     )
     opened = Repository(config, ManualClock(NOW_US), more.pop("store", None))
     if view is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiffin.contracts.stream import Letter, StreamBroker
-from tiffin.errors import StoreError
+from tiffin.errors import StoreError, UnsupportedError
 from tiffin.time import format_us
 
 if TYPE_CHECKING:
@@ -33,9 +33,15 @@ def dead_letters_to(ctx: Context, source_name: str, broker: StreamBroker, place:
         source_name: the source.
         broker: of the source.
         place: a folder, relative to the feature repository, or ``topic:NAME``; that of the settings when empty.
+
+    Raises:
+        UnsupportedError: a topic is named, and the broker has none.
     """
     place = place or ctx.config.streams.dead_letters
     if place.startswith(_TOPIC):
+        if not broker.capabilities.publishes:
+            hint = "let streams.dead_letters name a folder"
+            raise UnsupportedError(f"the broker of {source_name} has no topics for dead letters", hint=hint)
         return lambda letters: broker.publish(place.removeprefix(_TOPIC), letters)
     folder = ctx.config.repo_path / Path(place).expanduser()
     return lambda letters: _append(folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', source_name)}.jsonl", letters)

@@ -248,9 +248,9 @@ class _Work:
         has_key = np.zeros(table.num_rows, np.bool_)
         for keys in self._plan.keys:
             has_key |= _have(table, keys)
-        keys = " or ".join(dict.fromkeys("+".join(map(repr, each)) for each in self._plan.keys))
+        wanted = " or ".join(dict.fromkeys("+".join(map(repr, keys)) for keys in self._plan.keys))
         for row in np.flatnonzero(~has_key).tolist():
-            found.setdefault(row, f"it has the key of no view, which is {keys}")
+            found.setdefault(row, f"it has the key of no view, which is {wanted}")
         return found
 
     def _checked(self, table: pa.Table, rows: Sequence[int]) -> list[CheckedWrite]:
