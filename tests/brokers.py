@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -35,24 +36,26 @@ class Kafka:
 
     Attributes:
         server: its process, which can be stopped and started again; what was sent to it stays.
-        protocol: `PLAINTEXT`, or `SASL_PLAINTEXT` with the user `tests` and the password `right`.
+        guarded_port: where it asks for a password: user `tests`, password `right`.
     """
 
     server: Server
-    protocol: str = "PLAINTEXT"
+    guarded_port: int
     _clients: dict[str, Any] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
-        """Where it is."""
+        """Where it is, for everybody."""
         return f"127.0.0.1:{self.server.port}"
+
+    @property
+    def guarded_address(self) -> str:
+        """Where it is, for those who know the password."""
+        return f"127.0.0.1:{self.guarded_port}"
 
     def settings(self) -> dict[str, str]:
         """What a client needs."""
-        found = {"bootstrap.servers": self.address, "security.protocol": self.protocol}
-        if self.protocol == "SASL_PLAINTEXT":
-            found |= {"sasl.mechanism": "PLAIN", "sasl.username": "tests", "sasl.password": "right"}
-        return found
+        return {"bootstrap.servers": self.address, "log_level": "0"}
 
     def topic(self, partitions: int = 1, name: str = "") -> str:
         """A new topic; returns its name."""
@@ -129,29 +132,27 @@ class Kafka:
 
 
 @contextmanager
-def kafka_broker(*, protocol: str = "PLAINTEXT", lines: Sequence[str] = ()) -> Iterator[Kafka]:
-    """A broker of its own; sessions of its groups may be as short as a test wants them.
-
-    Args:
-        protocol: how clients speak to it.
-        lines: further lines of its properties.
-    """
+def kafka_broker() -> Iterator[Kafka]:
+    """A broker of its own; sessions of its groups may be as short as a test wants them."""
     need_module("confluent_kafka", "kafka")
     jars = _jars()
     if jars is None:
         skip("there is no Kafka broker here; `python tools/kafka_jars.py` says what is missing")
-    port, controller = free_port(), free_port()
+    port, guarded, controller = free_port(), free_port(), free_port()
+    places = {"PLAINTEXT": port, "SASL_PLAINTEXT": guarded, "CONTROLLER": controller}
+    listeners = [f"{name}://127.0.0.1:{place}" for name, place in places.items()]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         home = Path(name)
         properties = [
             "process.roles=broker,controller",
             "node.id=1",
             f"controller.quorum.voters=1@127.0.0.1:{controller}",
-            f"listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-            f"advertised.listeners={protocol}://127.0.0.1:{port}",
-            f"listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT",
-            f"inter.broker.listener.name={protocol}",
+            f"listeners={','.join(listeners)}",
+            f"advertised.listeners={','.join(listeners[:2])}",
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
             "controller.listener.names=CONTROLLER",
+            "sasl.enabled.mechanisms=PLAIN",
+            f'listener.name.sasl_plaintext.plain.sasl.jaas.config={_PLAIN} required user_tests="right";',
             f"log.dirs={home / 'data'}",
             "offsets.topic.replication.factor=1",
             "offsets.topic.num.partitions=1",
@@ -162,8 +163,6 @@ def kafka_broker(*, protocol: str = "PLAINTEXT", lines: Sequence[str] = ()) -> I
             "message.max.bytes=20000000",
             "auto.create.topics.enable=false",
             "log.cleaner.enable=false",
-            *(_SASL if protocol == "SASL_PLAINTEXT" else ()),
-            *lines,
         ]
         (home / "server.properties").write_text("\n".join(properties) + "\n")
         java = ["java", *_JVM, "-cp", f"{jars}/*"]
@@ -173,7 +172,7 @@ def kafka_broker(*, protocol: str = "PLAINTEXT", lines: Sequence[str] = ()) -> I
         server = Server([*java, "kafka.Kafka", "server.properties"], port, home)
         try:
             server.start()
-            kafka = Kafka(server, protocol)
+            kafka = Kafka(server, guarded)
             wait_until(kafka.is_ready, "Kafka")
             yield kafka
         finally:
@@ -181,9 +180,12 @@ def kafka_broker(*, protocol: str = "PLAINTEXT", lines: Sequence[str] = ()) -> I
 
 
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
-_SASL = (
-    "sasl.enabled.mechanisms=PLAIN",
-    "sasl.mechanism.inter.broker.protocol=PLAIN",
-    f'listener.name.sasl_plaintext.plain.sasl.jaas.config={_PLAIN} required username="tests" password="right" '
-    'user_tests="right";',
-)
+
+
+@cache
+def shared_broker() -> Kafka:
+    """The one broker of this process, for all tests that bear with one another's topics; stopped when it ends."""
+    context = kafka_broker()
+    broker = context.__enter__()
+    atexit.register(context.__exit__, None, None, None)
+    return broker

@@ -50,13 +50,15 @@ def need_module(module: str, extra: str) -> None:
         skip(f"{module} is not installed; pip install 'tiffin[{extra}]' provides it")
 
 
-def wait_until(is_ready: Callable[[], bool], what: str) -> None:
-    """Wait for a server that was just started."""
-    until = time.monotonic() + _START_SECONDS
+def wait_until(
+    is_ready: Callable[[], bool], what: str, *, seconds: float = _START_SECONDS, pause_seconds: float = 0.01
+) -> None:
+    """Wait for a server that was just started, or for what it does."""
+    until = time.monotonic() + seconds
     while not is_ready():
         if time.monotonic() > until:
-            raise TimeoutError(f"{what} did not start within {_START_SECONDS:g} s")
-        time.sleep(0.01)
+            raise TimeoutError(f"{what} did not start within {seconds:g} s")
+        time.sleep(pause_seconds)
 
 
 def answers(port: int) -> bool:

@@ -9,22 +9,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from parity.repository import Repository
 from tiffin.config import RepoConfig
-from tiffin.definitions import Entity, FeatureView, Field, JsonFormat, KafkaSource
+from tiffin.definitions import Aggregation, Entity, FeatureView, Field, FileSource, JsonFormat, KafkaSource
 from tiffin.operations.apply import apply
-from tiffin.time import ManualClock, format_us, to_us
+from tiffin.time import ManualClock, duration_us, format_us, to_us
 from tiffin.types import Float64, Int64, String, ValueType
 
 NOW = "2024-06-01T12:00:00Z"
 NOW_US = to_us(NOW)
 SECOND_US = 1_000_000
 TABLE = "tests.clicks.1"
+HOUR = timedelta(hours=1)
 
 
-def click_view(address: str, topic: str, **more: Any) -> FeatureView:
-    """A view of users, fed by a topic."""
-    source = KafkaSource(
+def click_source(address: str, topic: str, **more: Any) -> KafkaSource:
+    """The source of clicks in a topic."""
+    return KafkaSource(
         name="clicks",
         kafka_bootstrap_servers=address,
         topic=topic,
@@ -32,20 +36,52 @@ def click_view(address: str, topic: str, **more: Any) -> FeatureView:
         created_timestamp_column="known",
         message_format=more.pop("message_format", JsonFormat()),
         watermark_delay_threshold=timedelta(minutes=5),
+        **more,
     )
+
+
+def click_view(address: str, topic: str, **more: Any) -> FeatureView:
+    """A view of users, fed by a topic."""
+    formats = {name: more.pop(name) for name in ("message_format", "batch_source") if name in more}
     return FeatureView(
         name="clicks",
-        source=source,
+        source=click_source(address, topic, **formats),
         entities=[Entity(name="user", value_type=ValueType.INT64)],
         schema=[Field(name="amount", dtype=Float64), Field(name="page", dtype=String), Field(name="n", dtype=Int64)],
         **more,
     )
 
 
+def views(folder: Path, address: str, topic: str) -> list[FeatureView]:
+    """The view of the newest clicks and one of windows, on one source; its history is there, and empty."""
+    columns: dict[str, Any] = {name: pa.array([], pa.timestamp("us", "UTC")) for name in ("at", "known")}
+    columns |= {"user": pa.array([], pa.int64()), "n": pa.array([], pa.int64())}
+    columns |= {"amount": pa.array([], pa.float64()), "page": pa.array([], pa.string())}
+    folder.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), folder / "clicks.parquet")
+    history = FileSource(path="clicks.parquet", timestamp_field="at", created_timestamp_column="known")
+    plain = click_view(address, topic, batch_source=history)
+    windows = FeatureView(
+        name="spending",
+        source=plain.source,
+        entities=plain.entities,
+        aggregations=[
+            Aggregation(column="amount", function="sum", time_window=HOUR, name="hour_sum"),
+            Aggregation(column="n", function="max", time_window=HOUR, name="hour_max"),
+            Aggregation(column="*", function="count", time_window=timedelta(days=1), name="day_count"),
+        ],
+    )
+    return [plain, windows]
+
+
 def repository(
-    folder: Path, view: FeatureView | None, *, kafka: Mapping[str, object] | None = None, **more: Any
+    folder: Path,
+    view: FeatureView | Sequence[FeatureView] | None,
+    *,
+    kafka: Mapping[str, object] | None = None,
+    **more: Any,
 ) -> Repository:
-    """A repository at noon of a day in 2024, with the view applied where one is given."""
+    """A repository at noon of a day in 2024, with the views applied where some are given."""
     config = RepoConfig(
         project=more.pop("project", "tests"),
         repo_path=folder,
@@ -58,7 +94,7 @@ def repository(
     )
     opened = Repository(config, ManualClock(NOW_US), more.pop("store", None))
     if view is not None:
-        apply(opened, [view])
+        apply(opened, [view] if isinstance(view, FeatureView) else view)
     return opened
 
 
@@ -110,6 +146,26 @@ def newest(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[tuple[float, 
                 times[user], found[user] = time, set()
             if time == times[user]:
                 found[user].add((row["amount"], row["page"], row["n"]))
+    return found
+
+
+def windows(messages: Sequence[Mapping[str, Any]]) -> dict[int, tuple[float, int, int]]:
+    """For each user the sum and the greatest within an hour before now and the count within a day.
+
+    Facts are a set: a message that was sent twice counts once, as do two that agree in all that is aggregated.
+    """
+    facts = set()
+    for each in messages:
+        if _is_usable(each["value"]):
+            row = json.loads(each["value"])
+            facts.add((row["user"], row["at"], row["known"], row["amount"], row["n"]))
+    found: dict[int, tuple[float, int, int]] = {}
+    for user in {fact[0] for fact in facts}:
+        own = [(to_us(at), amount, n) for who, at, _, amount, n in facts if who == user]
+        hour = [(amount, n) for at, amount, n in own if NOW_US - duration_us(HOUR) < at <= NOW_US]
+        day = sum(NOW_US - 24 * duration_us(HOUR) < at <= NOW_US for at, _, _ in own)
+        total = sum(amount for amount, _ in hour) if hour else None
+        found[user] = (total, max((n for _, n in hour), default=None), day)  # type: ignore[assignment]
     return found
 
 

@@ -17,13 +17,14 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from faults.clicks import repository
 from parity.repository import Repository
 from tiffin.backends.kafka.reader import KafkaReader
-from tiffin.contracts.online import WriteBatch, WriteResult
 from tiffin.contracts.stream import Until
 from tiffin.operations import stream
 
@@ -35,18 +36,21 @@ def die() -> None:
 
 def harm(opened: Repository, moment: str, number: int) -> None:
     """Make a worker die at a moment of its life."""
-    write, writes, dones = opened.online.write, count(1), count(1)
+    writes, dones = count(1), count(1)
 
-    def killing(batch: WriteBatch) -> WriteResult:
-        at = next(writes)
-        if moment == "time" and at == 1:
-            threading.Timer(number / 1000, die).start()
-        if moment == "before" and at == number:
-            die()
-        result = write(batch)
-        if moment == "after" and at == number:
-            die()
-        return result
+    def killing(write: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def call(batch: Any) -> Any:
+            at = next(writes)
+            if moment == "time" and at == 1:
+                threading.Timer(number / 1000, die).start()
+            if moment == "before" and at == number:
+                die()
+            result = write(batch)
+            if moment == "after" and at == number:
+                die()
+            return result
+
+        return call
 
     done = KafkaReader.done
 
@@ -55,7 +59,8 @@ def harm(opened: Repository, moment: str, number: int) -> None:
         if notes and moment == "committed" and next(dones) == number:
             die()
 
-    opened.online.write = killing  # type: ignore[method-assign]
+    opened.online.write = killing(opened.online.write)  # type: ignore[method-assign]
+    opened.online.swap = killing(opened.online.swap)  # type: ignore[method-assign]
     KafkaReader.done = dying  # type: ignore[assignment]
 
 

@@ -195,7 +195,7 @@ class _Work:
         self._stop = stop
         self._counts: dict[int, PartitionCount] = {}
         self._reasons: Counter[str] = Counter()
-        self._messages = self._written = self._stale = self._dead = self._late = 0
+        self._messages = self._written = self._stale = self._expired = self._dead = self._late = 0
         self._rate = 0.0
         self._measured_at, self._measured = time.monotonic(), 0
         self._use(ctx.snapshot(), plan)
@@ -234,6 +234,7 @@ class _Work:
             result = self._insist(lambda write=write: write.write(self._ctx))  # type: ignore[misc]
             self._written += result.written
             self._stale += result.stale
+            self._expired += result.late
         self.reader.done(self._count(messages, taken, now_us))
         return len(messages)
 
@@ -351,6 +352,7 @@ class _Work:
             self._messages,
             self._written,
             self._stale,
+            self._expired,
             self._dead,
             self._late,
             dict(self._reasons.most_common()),

@@ -77,8 +77,9 @@ class SourceProgress:
         views: which it feeds.
         group: the group of consumers.
         messages: worked off by this worker since it began.
-        written: rows that are new ones online now, over all views.
-        stale: rows that were not newer than what was there.
+        written: over all views: keys with a new row online now, and facts that are new in windows.
+        stale: rows that were not newer than what was there, and facts that were there before.
+        expired: facts that are too old for every window of their view (STR-2).
         dead: messages that went to the dead letters, those too far ahead of now (WR-5) included.
         late: facts that came later than the source allows; they are written all the same (STR-2).
         reasons: why messages were dead letters, and how often; the first ones of each kind.
@@ -93,6 +94,7 @@ class SourceProgress:
     messages: int = 0
     written: int = 0
     stale: int = 0
+    expired: int = 0
     dead: int = 0
     late: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)

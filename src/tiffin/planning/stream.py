@@ -76,7 +76,7 @@ def _plan(project: str, views: Sequence[FeatureView], *, is_whole: bool) -> Stre
             if dtype is None:
                 raise _error(view, f"the key types of {view.subject} are not known", "run `tiffin apply`")
             _add(columns, MessageColumn(path, _WIDER.get(dtype, dtype), is_key=True), view)
-        for field in view.inputs if view.aggregations and view.inputs else view.features:
+        for field in view.payload:
             path = source.source_column(field.name)
             _add(columns, MessageColumn(path, _WIDER.get(field.dtype, field.dtype)), view)
     for number, path in enumerate(_time_columns(source)):

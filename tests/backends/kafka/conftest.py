@@ -1,16 +1,13 @@
-"""One broker for the tests of this folder."""
+"""The broker for the tests of this folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from brokers import Kafka, kafka_broker
+from brokers import Kafka, shared_broker
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[Kafka]:
-    """A broker without passwords."""
-    with kafka_broker() as broker:
-        yield broker
+def kafka() -> Kafka:
+    """A broker that runs."""
+    return shared_broker()

@@ -7,20 +7,36 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from brokers import Kafka, kafka_broker
-from faults.clicks import NOW_US, SECOND_US, TABLE, click_view, message, newest, poisoned, repository, troubled
+from brokers import Kafka
+from faults.clicks import (
+    NOW_US,
+    SECOND_US,
+    TABLE,
+    click_view,
+    message,
+    newest,
+    poisoned,
+    repository,
+    troubled,
+    views,
+    windows,
+)
 from tiffin.contracts.stream import Start, Until
 from tiffin.definitions import Entity, FeatureView, Field, JsonFormat, KafkaSource, PushSource
 from tiffin.errors import NotFoundError, RequestError, StreamError, StreamUnavailableError
 from tiffin.operations.apply import apply
+from tiffin.operations.materialize import materialize
 from tiffin.operations.online import read_online
 from tiffin.operations.stream import run_stream, stream_status
+from tiffin.time import to_us
 from tiffin.types import Float64, Int64, String, ValueType
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka")]
 NOW = Until()
+UTC_US = pa.timestamp("us", "UTC")
 
 
 def values(ctx, users):
@@ -120,6 +136,32 @@ def test_two_workers_share_the_messages(kafka: Kafka, tmp_path: Path) -> None:
     assert [part.lag for part in status.partitions] == [0] * 4
     first.close()
     second.close()
+
+
+def test_windows_online_equal_windows_of_the_history(kafka: Kafka, tmp_path: Path) -> None:
+    """STR-4, STR-5: part of the facts come by a load, part by the stream, some both ways."""
+    topic, messages = kafka.topic(2), troubled(2_000, seed=4, poison=0)
+    (plain, spending) = views(tmp_path, kafka.address, topic)
+    ctx = repository(tmp_path, [plain, spending])
+    rows = list({each["value"]: json.loads(each["value"]) for each in messages}.values())
+    ctx.offline.append(plain.batch_source, history(rows))
+    materialize(ctx, NOW_US - 150 * SECOND_US, NOW_US)
+    kafka.send(topic, messages[: len(messages) // 2])
+    run_stream(ctx, until=NOW)
+    kafka.send(topic, messages[len(messages) // 2 :])
+    run_stream(ctx, until=NOW)
+    features = [f"spending:{name}" for name in ("hour_sum", "hour_max", "day_count")]
+    expected = windows(messages)
+    online = read_online(ctx, features, {"user": list(expected)}).to_dict()
+    found = zip(online["hour_sum"], online["hour_max"], online["day_count"], strict=True)
+    assert dict(zip(expected, found, strict=True)) == expected
+    ctx.close()
+
+
+def history(rows):
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    times = {name: pa.array([to_us(text) for text in columns.pop(name)], UTC_US) for name in ("at", "known")}
+    return pa.table(columns | times).select(["at", "known", "user", "n", "amount", "page"])
 
 
 def test_views_of_one_source_are_fed_by_one_pass(kafka: Kafka, tmp_path: Path) -> None:
@@ -293,21 +335,20 @@ def test_views_that_no_stream_feeds_are_refused(tmp_path: Path, name: str, error
     ctx.close()
 
 
-def test_password_opens_the_broker_and_a_wrong_one_is_told_without_it(tmp_path: Path) -> None:
-    with kafka_broker(protocol="SASL_PLAINTEXT") as kafka:
-        topic = kafka.topic()
-        kafka.send(topic, [message(1, NOW_US, 1), b"{"])
-        access = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_username": "tests"}
-        ctx = repository(tmp_path, click_view(kafka.address, topic), kafka=access | {"sasl_password": "right"})
-        (found,) = run_stream(ctx, until=NOW, dead_letters=f"topic:{kafka.topic()}")
-        assert (found.messages, found.dead) == (2, 1)
-        ctx.close()
-        ctx = repository(tmp_path, None, kafka=access | {"sasl_password": "wr0ng"})
-        with pytest.raises(StreamError, match=r"refuses: (.|\n)*check sasl_username") as caught:
-            run_stream(ctx)
-        assert "wr0ng" not in str(caught.value) + repr(ctx.config) + repr(caught.value.__cause__)
-        assert not isinstance(caught.value, StreamUnavailableError)
-        ctx.close()
+def test_password_opens_the_broker_and_a_wrong_one_is_told_without_it(kafka: Kafka, tmp_path: Path) -> None:
+    topic = kafka.topic()
+    kafka.send(topic, [message(1, NOW_US, 1), b"{"])
+    access = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_username": "tests"}
+    ctx = repository(tmp_path, click_view(kafka.guarded_address, topic), kafka=access | {"sasl_password": "right"})
+    (found,) = run_stream(ctx, until=NOW, dead_letters=f"topic:{kafka.topic()}")
+    assert (found.messages, found.dead) == (2, 1)
+    ctx.close()
+    ctx = repository(tmp_path, None, kafka=access | {"sasl_password": "wr0ng", "timeout_seconds": 3.0})
+    with pytest.raises(StreamError, match=r"refuses: (.|\n)*check sasl_username") as caught:
+        run_stream(ctx)
+    assert "wr0ng" not in str(caught.value) + repr(ctx.config) + repr(caught.value.__cause__)
+    assert not isinstance(caught.value, StreamUnavailableError)
+    ctx.close()
 
 
 def test_lateness_is_counted_against_the_watermark(kafka: Kafka, tmp_path: Path) -> None:

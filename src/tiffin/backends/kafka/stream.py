@@ -26,6 +26,9 @@ from tiffin.errors import StreamError, StreamUnavailableError, nearest
 
 log = logging.getLogger("tiffin.kafka")
 
+#: A broker that comes back is found so soon.
+_RECONNECT_MS = 1_000
+
 
 class KafkaBroker(StreamBroker):
     """A topic. The positions of a group are kept by the brokers, each with a note of what was counted up to it."""
@@ -157,16 +160,24 @@ class KafkaBroker(StreamBroker):
             self._producer = None
 
     def _settings(self) -> dict[str, Any]:
-        return self._options.client() | {
-            "bootstrap.servers": self._servers,
-            "client.id": "tiffin",
-            "error_cb": self._note_error,
-            "logger": log,
-        }
+        return (
+            {"reconnect.backoff.max.ms": _RECONNECT_MS}
+            | self._options.client()
+            | {
+                "bootstrap.servers": self._servers,
+                "client.id": "tiffin",
+                "error_cb": self._note_error,
+                "logger": log,
+                # It tells of every attempt to connect; what matters of that comes as an error.
+                "log_level": 2,
+            }
+        )
 
     def _note_error(self, error: KafkaError) -> None:
+        is_news = self._last_error is None or self._last_error.code() != error.code()
         self._last_error = error
-        log.info("%s: %s", self._subject, error.str())
+        level = logging.WARNING if is_news and error.code() == KafkaError._ALL_BROKERS_DOWN else logging.INFO
+        log.log(level, "%s: %s", self._subject, error.str())
 
     def _opened(self, cls: Any, settings: Mapping[str, Any]) -> Any:
         try:

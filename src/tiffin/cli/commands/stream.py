@@ -70,7 +70,7 @@ def run(
     if as_json:
         print_json({"sources": [_progress_data(each) for each in found]})
         return
-    columns = ["SOURCE", "MESSAGES", "WRITTEN", "STALE", "LATE", "DEAD", "LAG", "WATERMARK"]
+    columns = ["SOURCE", "MESSAGES", "WRITTEN", "STALE", "EXPIRED", "LATE", "DEAD", "LAG", "WATERMARK"]
     print_table(columns, [_progress_cells(each) for each in found], thousands=True)
     for each in found:
         for reason, count in each.reasons.items():
@@ -144,7 +144,7 @@ def _line(each: SourceProgress) -> str:
 
 
 def _progress_cells(each: SourceProgress) -> list[Any]:
-    counted = each.messages, each.written, each.stale, each.late, each.dead, each.lag
+    counted = each.messages, each.written, each.stale, each.expired, each.late, each.dead, each.lag
     return [each.source, *counted, _time(each.watermark_us)]
 
 
