@@ -90,6 +90,7 @@ def repository(
         streams={
             "kafka": {"session_timeout_seconds": 0.6, "timeout_seconds": 5.0, **(kafka or {})},
             "kinesis": more.pop("kinesis", {}),
+            "schema_registry": more.pop("registry", {}),
         },
     )
     opened = Repository(config, ManualClock(NOW_US), more.pop("store", None))

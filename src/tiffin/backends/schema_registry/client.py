@@ -13,7 +13,7 @@ from typing import Self
 from tiffin.contracts.options import options_from
 from tiffin.errors import RequestError, StreamError, StreamUnavailableError
 
-_NOT_FOUND, _FORBIDDEN = 404, (401, 403)
+_NOT_FOUND, _FORBIDDEN, _FAULT = 404, (401, 403), 500
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ class SchemaRegistry:
                 schema: str = json.load(answer)["schema"]
                 return schema
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == _NOT_FOUND:
                 raise KeyError(number) from None
-            kind = StreamUnavailableError if error.code not in _FORBIDDEN and error.code >= 500 else StreamError
+            kind = StreamUnavailableError if error.code >= _FAULT else StreamError
             hint = "check streams.schema_registry.username and password" if error.code in _FORBIDDEN else ""
             raise kind(f"the schema registry {self._address} answers {error.code}", hint=hint) from error
         except OSError as error:
