@@ -41,7 +41,8 @@ class KafkaReader(StreamReader):
     Partitions are divided among the members of the group bit by bit (cooperative), so that the others go on meanwhile.
 
     Args:
-        consumer: not subscribed yet; it is closed with the reader.
+        open_consumer: gives the consumer, which calls what it is given when a commit was answered; closed with the
+            reader.
         topic: what is read.
         partitions: all partitions that the topic has.
         start: where to begin.
@@ -52,7 +53,7 @@ class KafkaReader(StreamReader):
 
     def __init__(
         self,
-        consumer: Consumer,
+        open_consumer: Callable[[Callable[[KafkaError | None, list[TopicPartition]], None]], Consumer],
         topic: str,
         partitions: Sequence[int],
         *,
@@ -61,7 +62,7 @@ class KafkaReader(StreamReader):
         timeout_seconds: float,
         wrap: Callable[[KafkaError], StreamError],
     ) -> None:
-        self._consumer = consumer
+        self._consumer = open_consumer(self._answered)
         self._topic = topic
         self._start = start
         self._timeout = timeout_seconds
@@ -69,13 +70,21 @@ class KafkaReader(StreamReader):
         self._began: set[int] = set()
         self._polled: dict[int, int] = {}
         self._done: dict[int, int] = {}
+        self._sent: dict[int, int] = {}
         self._committed: dict[int, int] = {}
         self._notes: dict[int, str] = {}
         self._held: list[Message] = []
         self._committed_at = time.monotonic()
-        self._ends = {} if until is None else self._find_ends(partitions, until)
+        self._ends: dict[int, int] = {}
         self._is_bounded = until is not None
-        consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
+        try:
+            if until is not None:
+                self._ends = self._find_ends(partitions, until)
+            calls = {"on_assign": self._assign, "on_revoke": self._revoke, "on_lost": self._lose}
+            self._consumer.subscribe([topic], **calls)
+        except BaseException:
+            self._consumer.close()
+            raise
 
     # --- Reading -----------------------------------------------------------------------------------------------------
 
@@ -167,10 +176,12 @@ class KafkaReader(StreamReader):
         self._commit_some(list(self._done), waits=flush)
 
     def _commit_some(self, partitions: Sequence[int], *, waits: bool) -> None:
+        # What was sent before need not have been accepted; who waits makes sure.
+        known = self._committed if waits else self._sent
         places = [
             TopicPartition(self._topic, partition, self._done[partition], self._notes.get(partition, ""))
             for partition in partitions
-            if partition in self._done and self._done[partition] != self._committed.get(partition)
+            if partition in self._done and self._done[partition] != known.get(partition)
         ]
         if not places:
             return
@@ -182,7 +193,18 @@ class KafkaReader(StreamReader):
             if error.args[0].code() not in _HARMLESS:
                 raise self._wrap(error.args[0]) from error
             return
-        self._committed |= {place.partition: place.offset for place in places}
+        offsets = {place.partition: place.offset for place in places}
+        self._sent |= offsets
+        if waits:
+            self._committed |= offsets
+
+    def _answered(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        """A commit that nobody waited for was answered; one that was refused is sent again."""
+        for place in places:
+            if error is not None or place.error is not None:
+                self._sent.pop(place.partition, None)
+            elif place.partition in self._done:
+                self._committed[place.partition] = place.offset
 
     def _assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         """Partitions come: go on where the group is, or begin where this run is told to."""
@@ -193,13 +215,13 @@ class KafkaReader(StreamReader):
             offset = self._first_offset(place, is_first)
             self._began.add(partition)
             self._polled[partition] = self._done[partition] = offset
-            self._committed[partition] = place.offset
+            self._committed[partition] = self._sent[partition] = place.offset
             self._notes[partition] = place.metadata or ""
             positions.append(TopicPartition(self._topic, partition, offset))
         consumer.incremental_assign(positions)
-        at_end = [place.partition for place in positions if self._is_at_end(place.partition)]
-        if at_end:
-            self._pause(at_end)
+        # A partition that comes back would still be paused, if it was when it went.
+        consumer.resume([place for place in positions if not self._is_at_end(place.partition)])
+        self._pause([place.partition for place in positions if self._is_at_end(place.partition)])
 
     def _first_offset(self, committed: TopicPartition, is_first: bool) -> int:
         place = self._start.place if is_first else "committed"
@@ -244,7 +266,7 @@ class KafkaReader(StreamReader):
 
     def _forget(self, places: Sequence[TopicPartition]) -> None:
         for place in places:
-            for known in (self._polled, self._done, self._committed, self._notes):
+            for known in (self._polled, self._done, self._sent, self._committed, self._notes):
                 known.pop(place.partition, None)
         gone = {place.partition for place in places}
         self._held = [message for message in self._held if message.partition() not in gone]

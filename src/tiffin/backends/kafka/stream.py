@@ -73,20 +73,15 @@ class KafkaBroker(StreamBroker):
             "heartbeat.interval.ms": min(3_000, session_ms // 4),
             "enable.partition.eof": until is not None,
         }
-        consumer = self._opened(Consumer, settings)
-        try:
-            return KafkaReader(
-                consumer,
-                self._topic,
-                partitions,
-                start=start,
-                until=until,
-                timeout_seconds=self._options.timeout_seconds,
-                wrap=self.wrapped,
-            )
-        except BaseException:
-            consumer.close()
-            raise
+        return KafkaReader(
+            lambda answered: self._opened(Consumer, settings | {"on_commit": answered}),
+            self._topic,
+            partitions,
+            start=start,
+            until=until,
+            timeout_seconds=self._options.timeout_seconds,
+            wrap=self.wrapped,
+        )
 
     def status(self, group: str) -> list[PartitionStatus]:
         """How far a group is."""
