@@ -166,7 +166,8 @@ def kafka_broker() -> Iterator[Kafka]:
         ]
         (home / "server.properties").write_text("\n".join(properties) + "\n")
         java = ["java", *_JVM, "-cp", f"{jars}/*"]
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # One that begins with a dash would be taken for an option.
+        cluster = "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         format_ = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"]
         subprocess.run(format_, cwd=home, check=True, capture_output=True)
         server = Server([*java, "kafka.Kafka", "server.properties"], port, home)

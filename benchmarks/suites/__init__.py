@@ -14,6 +14,7 @@ from benchmarks.suites import (
     reads,
     starting,
     stores,
+    streams,
     timelines,
     windows,
 )
@@ -32,6 +33,7 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "stores": stores.read_suite,
     "loads": stores.write_suite,
     "pushes": stores.push_suite,
+    "streams": streams.suite,
     "functions": functions.suite,
     "apply": applying.suite,
 }
