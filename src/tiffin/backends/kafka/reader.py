@@ -110,38 +110,39 @@ class KafkaReader(StreamReader):
         return self._messages(found)
 
     def _messages(self, found: list[Message]) -> Messages | None:
-        """Messages without the errors among them, without those after the end, and of partitions that are held."""
-        found = [message for message in found if self._is_message(message)]
+        """Messages without the events among them, and without those after the end."""
+        events = [message for message in found if message.error() is not None]
+        if events:
+            found = [message for message in found if message.error() is None]
+        newest = {message.partition(): message.offset() for message in found}
+        if any(offset >= self._ends.get(partition, offset + 1) for partition, offset in newest.items()):
+            found = [message for message in found if message.offset() < self._ends[message.partition()]]
+            newest = {message.partition(): message.offset() for message in found}
+        self._polled |= {partition: offset + 1 for partition, offset in newest.items() if partition in self._polled}
+        for event in events:
+            self._take_event(event)
+        self._pause([partition for partition in newest if self._is_at_end(partition)])
         if not found:
             return None
-        partitions = [message.partition() for message in found]
-        offsets = [message.offset() for message in found]
-        for partition, offset in zip(partitions, offsets, strict=True) if self._is_bounded else ():
-            if offset + 1 >= self._ends.get(partition, offset + 2):
-                self._pause([partition])
-        self._polled.update({p: offset + 1 for p, offset in zip(partitions, offsets, strict=True) if p in self._polled})
         return Messages(
             [message.value() for message in found],
-            np.asarray(partitions, np.int32),
-            offsets,
+            np.asarray([message.partition() for message in found], np.int32),
+            [message.offset() for message in found],
             lambda: [message.key() for message in found],
             lambda: [message.timestamp()[1] * 1000 for message in found],
             lambda: [message.headers() or () for message in found],
         )
 
-    def _is_message(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
-            partition = message.partition()
-            return not self._is_bounded or message.offset() < self._ends.get(partition, message.offset() + 1)
+    def _take_event(self, event: Message) -> None:
+        """What librdkafka tells among the messages: an end, which may lie behind the last message, or an error."""
+        error = event.error()
         if error.code() == KafkaError._PARTITION_EOF:
-            if message.partition() in self._polled:
-                self._polled[message.partition()] = max(self._polled[message.partition()], message.offset())
-            return False
-        if error.code() not in _HARMLESS:
+            if event.partition() in self._polled:
+                self._polled[event.partition()] = max(self._polled[event.partition()], event.offset())
+        elif error.code() not in _HARMLESS:
             raise self._wrap(error)
-        log.info("topic %s: %s", self._topic, error.str())
-        return False
+        else:
+            log.info("topic %s: %s", self._topic, error.str())
 
     def keep_alive(self) -> None:
         """Ask for nothing, so that the group does not take this worker for lost."""
