@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tiffin.definitions import DataSource, FeatureView, StreamSource
+from tiffin.definitions import FeatureView, StreamSource
+from tiffin.definitions.transformed_view import TransformedFeatureView
 from tiffin.errors import RequestError
 from tiffin.messages.column import MessageColumn
 from tiffin.registry.snapshot import Snapshot
@@ -68,33 +69,34 @@ def _plan(project: str, views: Sequence[FeatureView], *, is_whole: bool) -> Stre
     assert isinstance(source, StreamSource)
     columns: dict[str, MessageColumn] = {}
     keys = []
-    time = _time_columns(source)[0]
+    times = [source.source_column(name) if name else "" for name in views[0].time_columns]
     for view in views:
-        key_paths = tuple(source.source_column(name) for name in view.join_keys)
+        types = _read_types(view)
+        key_paths = tuple(source.source_column(name) for name in view.join_keys if name in types)
         keys.append(key_paths)
-        for path, dtype in zip(key_paths, view.key_types, strict=True):
-            if dtype is None:
-                raise _error(view, f"the key types of {view.subject} are not known", "run `tiffin apply`")
-            _add(columns, MessageColumn(path, _WIDER.get(dtype, dtype), is_key=True), view)
-        for field in view.payload:
-            path = source.source_column(field.name)
-            _add(columns, MessageColumn(path, _WIDER.get(field.dtype, field.dtype)), view)
-    for number, path in enumerate(_time_columns(source)):
+        for name, dtype in types.items():
+            path = source.source_column(name)
+            _add(columns, MessageColumn(path, _WIDER.get(dtype, dtype), is_key=path in key_paths), view)
+    for number, path in enumerate(times):
         if path:
             wanted = MessageColumn(path, UnixTimestamp, is_time=True, is_required=number == 0)
             _add(columns, wanted, views[0])
     suffix = "" if is_whole else "." + "+".join(sorted(view.name for view in views))
     return StreamPlan(
-        source, tuple(views), tuple(columns.values()), tuple(keys), time, f"tiffin.{project}.{source.name}{suffix}"
+        source, tuple(views), tuple(columns.values()), tuple(keys), times[0], f"tiffin.{project}.{source.name}{suffix}"
     )
 
 
-def _time_columns(source: StreamSource) -> tuple[str, str]:
-    """The fields of the event time and of the created time; empty where there is none."""
-    sources: list[DataSource] = [source, *([source.batch_source] if source.batch_source is not None else [])]
-    event = next((each.timestamp_field for each in sources if each.timestamp_field), "") or "event_timestamp"
-    created = next((each.created_timestamp_column for each in sources if each.created_timestamp_column), "") or ""
-    return source.source_column(event), source.source_column(created) if created else ""
+def _read_types(view: FeatureView) -> dict[str, FeatureType]:
+    """What is read of a message for a view, by name: keys and payload, or what its function gets."""
+    if isinstance(view, TransformedFeatureView) and view.transforms_rows:
+        return {field.name: field.dtype for field in view.input_schema or ()}
+    found = {}
+    for name, dtype in zip(view.join_keys, view.key_types, strict=True):
+        if dtype is None:
+            raise _error(view, f"the key types of {view.subject} are not known", "run `tiffin apply`")
+        found[name] = dtype
+    return found | {field.name: field.dtype for field in view.payload}
 
 
 def _add(columns: dict[str, MessageColumn], column: MessageColumn, view: FeatureView) -> None:

@@ -25,7 +25,7 @@ from faults.clicks import (
     windows,
 )
 from tiffin.contracts.stream import Start, Until
-from tiffin.definitions import Entity, FeatureView, Field, JsonFormat, KafkaSource, PushSource
+from tiffin.definitions import Entity, FeatureView, Field, JsonFormat, KafkaSource, PushSource, StreamFeatureView
 from tiffin.errors import NotFoundError, RequestError, StreamError, StreamUnavailableError
 from tiffin.operations.apply import apply
 from tiffin.operations.materialize import materialize
@@ -162,6 +162,26 @@ def history(rows):
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     times = {name: pa.array([to_us(text) for text in columns.pop(name)], UTC_US) for name in ("at", "known")}
     return pa.table(columns | times).select(["at", "known", "user", "n", "amount", "page"])
+
+
+def test_messages_go_through_the_function_of_a_view(kafka: Kafka, tmp_path: Path) -> None:
+    """The function gets the columns of the history, and may leave a row out; no dead letter is made of that."""
+    topic = kafka.topic()
+    (plain, _) = views(tmp_path, kafka.address, topic)
+    doubled = StreamFeatureView(
+        name="doubled",
+        source=plain.source,
+        entities=plain.entities,
+        mode="sql",
+        udf="SELECT *, amount * 2 AS twice FROM source WHERE page <> '/3'",
+        schema=[Field(name="twice", dtype=Float64)],
+    )
+    ctx = repository(tmp_path, doubled)
+    kafka.send(topic, [message(1, NOW_US, 1), message(2, NOW_US, 3), b"{"])
+    (found,) = run_stream(ctx, until=NOW)
+    assert (found.messages, found.written, found.dead) == (3, 1, 1)
+    assert read_online(ctx, ["doubled:twice"], {"user": [1, 2]}).to_dict()["twice"] == [0.5, None]
+    ctx.close()
 
 
 def test_views_of_one_source_are_fed_by_one_pass(kafka: Kafka, tmp_path: Path) -> None:
