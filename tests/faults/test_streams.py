@@ -131,9 +131,10 @@ def test_paused_workers_and_restarted_brokers_leave_an_undisturbed_state(kafka: 
         wait_for(ctx, len(parts[0]) // 2)
         workers[0].send_signal(signal.SIGSTOP)
         kafka.send(topic, parts[1])
-        # The other one has them all, after the session of the first one is over.
-        wait_for(ctx, len(parts[0]) + len(parts[1]))
+        # Longer than a session. It may hold SQLite's lock meanwhile, so the other one need not get on before it wakes.
+        threading.Event().wait(2)
         workers[0].send_signal(signal.SIGCONT)
+        wait_for(ctx, len(parts[0]) + len(parts[1]))
         kafka.restart()
         kafka.send(topic, parts[2])
         wait_for(ctx, len(messages))
