@@ -106,6 +106,15 @@ class Context:
             assert self._snapshot is not None
             return self._snapshot
 
+    def stop_looking(self) -> None:
+        """Use definitions for good, until ``refresh`` or ``adopt``; for whoever looks for newer ones by other means."""
+        self._ttl_us = 0
+
+    def replace_online(self, store: OnlineStore) -> None:
+        """Read and write through another store from now on, such as one that stands before the present one."""
+        with self._lock:
+            self._online = store
+
     def adopt(self, snapshot: Snapshot) -> None:
         """Use a snapshot that was just committed, so that own changes are seen at once."""
         with self._lock:

@@ -59,6 +59,7 @@ class ViewRead:
     """How one view is read.
 
     Attributes:
+        name: what the request calls it.
         table: the table that holds its rows.
         key_set: which of the plan's key sets is its key.
         types: the types of the wanted features.
@@ -67,6 +68,7 @@ class ViewRead:
         ttl_us: how old a fact may be; no limit when ``None``.
     """
 
+    name: str
     table: str
     key_set: int
     types: tuple[FeatureType, ...]
@@ -207,7 +209,9 @@ def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> Vi
         places = tuple(place for place, index in enumerate(found) if index is not None)
         layouts.append(LayoutRead(reader, places, state_bytes(number)))
     types = tuple(item.dtype for item in selected.features)
-    return ViewRead(storage.table, key_set, types, tuple(layouts), codecs[-1].blank, selected.view.ttl_us)
+    return ViewRead(
+        selected.name, storage.table, key_set, types, tuple(layouts), codecs[-1].blank, selected.view.ttl_us
+    )
 
 
 def _answer_column(selection: Selection, column: OutputColumn) -> AnswerColumn:
