@@ -63,7 +63,10 @@ async def test_what_is_too_large_is_refused(tmp_path: Path) -> None:
             response = await server.post("/v1/features", body)
             assert (response.status_code, response.json()["code"]) == (413, "limit")
         facts = {"driver_id": [1, 2, 3]}
-        for path, push in (("/push", {"push_source_name": "stats_push", "df": facts}), ("/v1/push", {"source": "stats_push", "columns": facts})):
+        for path, push in (
+            ("/push", {"push_source_name": "stats_push", "df": facts}),
+            ("/v1/push", {"source": "stats_push", "columns": facts}),
+        ):
             assert (await server.post(path, push)).status_code == 413
 
 
@@ -163,7 +166,12 @@ def test_wrong_options_are_refused(section: Any, words: str) -> None:
 
 
 def test_options_of_older_repositories_are_accepted() -> None:
-    section = {"type": "local", "enabled": True, "metrics": {"enabled": True}, "audit_logging": {"enabled": True, "file_path": "a.log"}}
+    section = {
+        "type": "local",
+        "enabled": True,
+        "metrics": {"enabled": True},
+        "audit_logging": {"enabled": True, "file_path": "a.log"},
+    }
     assert ServerOptions.from_section(section) == ServerOptions(audit_log="a.log")
 
 
@@ -347,7 +355,9 @@ async def test_unknown_paths_and_methods(tmp_path: Path) -> None:
     async with served(drivers(tmp_path)) as server:
         assert (await server.get("/nowhere")).status_code == 404
         assert (await server.get("/v1/features")).status_code == 405
-        assert (await server.client.request("OPTIONS", "/v1/features", headers={"origin": "http://a"})).status_code == 405
+        assert (
+            await server.client.request("OPTIONS", "/v1/features", headers={"origin": "http://a"})
+        ).status_code == 405
 
 
 async def test_no_answer_has_headers_for_other_sites(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What was served, kept: a sample of the answers of feature services that have a ``LoggingConfig``, as Parquet.
 
 Whether an entity is in the sample depends on a hash of its key alone, so that all of its requests are kept or none.
-Rows are written by a thread: into ``<path>/<service>/__log_date=<day>/``, a file at a time, under its name only when it
+Rows are written by a thread: into ``<path>/<service>/log_date=<day>/``, a file at a time, under its name only when it
 is whole. Columns are called as in Feast's logs: the entity columns, ``view__feature`` with ``__timestamp`` and
 ``__status``, ``__log_timestamp`` and ``__request_id``; and ``__definitions_version``.
 """
@@ -167,7 +167,7 @@ def write_rows(folder: Path, group: Sequence[Served]) -> None:
         days.setdefault(day, []).append(log_table(served))
     try:
         for day, tables in days.items():
-            part = root / f"__log_date={day}" / f"{uuid.uuid4().hex}.parquet"
+            part = root / f"log_date={day}" / f"{uuid.uuid4().hex}.parquet"
             part.parent.mkdir(parents=True, exist_ok=True)
             unfinished = part.with_suffix(".unfinished")
             # Columns of the request have the types that Arrow finds, which may differ from one answer to the next.
