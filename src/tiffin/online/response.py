@@ -113,16 +113,20 @@ class OnlineResponse(WithGaps):
     def statuses(self) -> dict[str, list[str]]:
         """Feature column to the name of each value's ``FieldStatus`` (ONL-3); a default does not change it.
 
-        A value that a function computes is there, or null.
+        A value that a function computes is there, or null. Columns may share one list.
         """
-        found = [rows.statuses() for rows in self._found]
+        found = [None if rows.are_present() else rows.statuses() for rows in self._found]
+        present = [[FieldStatus.PRESENT.name] * len(rows) for rows in self._found]
         names = {}
         for column in self._plan.columns:
             if column.computed:
                 values = self._computed_column(column).python()
                 statuses = [FieldStatus.NULL_VALUE if value is None else FieldStatus.PRESENT for value in values]
+            elif (known := found[column.view]) is None:
+                names[column.name] = present[column.view]
+                continue
             else:
-                statuses = found[column.view][:, column.feature].tolist()
+                statuses = known[:, column.feature].tolist()
             names[column.name] = [_NAMES[status] for status in statuses]
         return names
 
