@@ -141,6 +141,7 @@ def arrow_body(response: OnlineResponse, extra: dict[str, Any], details: bool) -
         for name in response.types:
             table = table.append_column(f"{name}__status", pa.array(statuses[name], pa.string()))
             table = table.append_column(f"{name}__event_timestamp", pa.array(times[name], moments))
+    extra = {**extra, "types": {name: repr(dtype) for name, dtype in response.types.items()}}
     table = table.replace_schema_metadata({"tiffin": _to_json(extra)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -157,7 +158,7 @@ def json_column(cells: Sequence[Any], dtype: FeatureType) -> Sequence[Any]:
 
 
 def _is_finite(cells: Sequence[float | None]) -> bool:
-    """Whether nothing is NaN or infinite; sometimes ``False`` all the same. A sum tells it faster than a look at each."""
+    """Whether nothing is NaN or infinite; sometimes ``False`` all the same. A sum tells it faster than many looks."""
     try:
         return isfinite(sum(cells))  # type: ignore[arg-type]
     except TypeError:
