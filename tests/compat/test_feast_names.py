@@ -140,6 +140,12 @@ feast.infra.offline_stores.offline_store  tiffin.operations.retrieve  RetrievalJ
 feast.saved_dataset         tiffin.definitions  SavedDataset ValidationReference
 feast.online_response       tiffin.online.response  OnlineResponse
 feast.repo_config           tiffin.config       RepoConfig RegistryConfig
+feast.permissions.permission  tiffin.definitions.permission  Permission
+feast.permissions.action    tiffin.definitions.permission  AuthzedAction READ WRITE CRUD ALL_ACTIONS
+feast.permissions.policy    tiffin.definitions.permission  RoleBasedPolicy GroupBasedPolicy AllowAll
+feast.permissions.policy    tiffin.definitions.permission  NamespaceBasedPolicy CombinedGroupNamespacePolicy
+feast.permissions.user      tiffin.definitions.permission  User
+feast.feast_object          tiffin.definitions.resources  ALL_RESOURCE_TYPES ALL_FEATURE_VIEW_TYPES
 feast.type_map              tiffin.compat.bootstrap  python_type_to_feast_value_type
 feast.driver_test_data      tiffin.compat.bootstrap  create_driver_hourly_stats_df
 feast.file_utils            tiffin.compat.bootstrap  replace_str_in_file
@@ -159,12 +165,8 @@ feast.errors.FeastError                                 tiffin.TiffinError
 
 #: What code imports from Feast and tiffin does not have: path, names.
 NOT_THERE = """
-feast.permissions.permission  Permission
-feast.permissions.action    AuthzedAction READ ALL_ACTIONS
-feast.permissions.policy    RoleBasedPolicy NamespaceBasedPolicy GroupBasedPolicy CombinedGroupNamespacePolicy
 feast.permissions.auth_model  KubernetesAuthConfig
 feast.permissions.client.http_auth_requests_wrapper  HttpSessionManager
-feast.feast_object          ALL_RESOURCE_TYPES ALL_FEATURE_VIEW_TYPES
 feast.data_format           DeltaFormat
 feast.table_format          IcebergFormat HudiFormat DeltaFormat
 feast.credentials           ConnectionRef

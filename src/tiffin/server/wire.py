@@ -62,43 +62,35 @@ def feast_json(response: OnlineResponse, label: str) -> bytes:
         response: the answer.
         label: the fallback that it came from; empty when it came from the store.
     """
-    features = response.types
-    values = response.to_dict()
+    features, values = response.types, response.to_dict()
     statuses, times = response.statuses(), response.event_us()
-    once = _Once()
-    results = []
+    # Columns of one view share these lists, and so what is written of them.
+    tails: dict[tuple[int, int], bytes] = {}
+    parts = []
     for name, cells in values.items():
-        if name in features:
-            written = json_column(cells, features[name])
-            states = once.write(statuses[name], list)
-            moments = once.write(times[name], _moments)
-        else:
-            written, states, moments = _plain(cells), _always("PRESENT", len(cells)), _always(_EPOCH, len(cells))
-        results.append({"values": written, "statuses": states, "event_timestamps": moments})
+        if name not in features:
+            parts.append(encode(_to_json, _plain(cells)) + _tail_of_keys(len(cells)))
+            continue
+        states, own = statuses[name], times[name]
+        tail = tails.get((id(states), id(own)))
+        if tail is None:
+            tail = tails[id(states), id(own)] = _tail(states, _moments(own))
+        parts.append(_to_json(json_column(cells, features[name])) + tail)
     metadata: dict[str, Any] = {"feature_names": list(values)}
     if label:
         metadata["fallback"] = label
-    return encode(_to_json, {"metadata": metadata, "results": results})
+    results = b'},{"values":'.join(parts)
+    return b'{"metadata":%b,"results":[%b]}' % (encode(_to_json, metadata), results and b'{"values":%b}' % results)
 
 
-class _Once:
-    """Writes a list that several columns share once. The lists must be there as long as this object."""
-
-    def __init__(self) -> None:
-        self._written: dict[int, msgspec.Raw] = {}
-
-    def write(self, cells: list[Any], form: Callable[[list[Any]], list[Any]]) -> msgspec.Raw:
-        """The JSON of a list, in the form that it is to have."""
-        found = self._written.get(id(cells))
-        if found is None:
-            found = self._written[id(cells)] = msgspec.Raw(_to_json(form(cells)))
-        return found
+def _tail(states: Sequence[str], moments: Sequence[datetime | None]) -> bytes:
+    """What follows the values of a column."""
+    return b',"statuses":%b,"event_timestamps":%b' % (_to_json(states), _to_json(moments))
 
 
 @lru_cache(64)
-def _always(value: Any, count: int) -> msgspec.Raw:
-    """The JSON of a list that has one value everywhere."""
-    return msgspec.Raw(_to_json([value] * count))
+def _tail_of_keys(count: int) -> bytes:
+    return _tail(["PRESENT"] * count, [_EPOCH] * count)
 
 
 def json_body(response: OnlineResponse, extra: dict[str, Any], layout: str, details: bool) -> bytes:
