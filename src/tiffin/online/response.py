@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tiffin.online.computed import ComputedValues
     from tiffin.online.found_windows import FoundTimelines
-    from tiffin.planning.online import AnswerColumn, OnlinePlan, ViewRead
+    from tiffin.planning.online import AnswerColumn, OnlinePlan, TimelineRead, ViewRead
     from tiffin.transforms.column import Column
 
 _NAMES = {int(status): status.name for status in FieldStatus}
@@ -169,7 +169,7 @@ class OnlineResponse(WithGaps):
         newest = ((view.name, max(filter(None, rows.event_us()), default=None)) for view, rows in self._read_views())
         return {name: us for name, us in newest if us is not None}
 
-    def _read_views(self) -> Iterable[tuple[ViewRead, FoundRows | FoundTimelines]]:
+    def _read_views(self) -> Iterable[tuple[ViewRead | TimelineRead, FoundRows | FoundTimelines]]:
         return zip(self._plan.views, self._found, strict=True)
 
     def _seconds(self) -> dict[str, list[int]]:

@@ -21,7 +21,7 @@ from tiffin.operations.functions import find_function
 from tiffin.operations.rows import checked_rows
 from tiffin.operations.timelines import TimelineWriter, encode_timelines
 from tiffin.operations.versions import load_versions
-from tiffin.planning.online import OnlinePlan, codecs_of, plan_online
+from tiffin.planning.online import OnlinePlan, TimelineRead, ViewRead, codecs_of, plan_online
 from tiffin.planning.references import resolve_features
 from tiffin.planning.timelines import timeline_spec
 from tiffin.registry.snapshot import Snapshot, ViewStorage
@@ -173,13 +173,23 @@ def explain_online(
                 "view": view.name,
                 "table": view.table,
                 "keys": list(plan.key_sets[view.key_set].columns),
-                "ttl_seconds": None if view.ttl_us is None else view.ttl_us / 1_000_000,
-                "row_layouts": len(view.layouts),
+                **_explained(view),
             }
             for view in plan.views
         ],
         "computed": [computed.name for computed in plan.computed],
         "features": {column.name: repr(column.dtype) for column in plan.columns},
+    }
+
+
+def _explained(view: ViewRead | TimelineRead) -> dict[str, Any]:
+    """What differs between views whose newest fact is read and views whose facts are aggregated."""
+    if isinstance(view, TimelineRead):
+        return {"read_as": "timelines", "windows": len(view.request.windows)}
+    return {
+        "read_as": "rows",
+        "ttl_seconds": None if view.ttl_us is None else view.ttl_us / 1_000_000,
+        "row_layouts": len(view.layouts),
     }
 
 

@@ -197,7 +197,9 @@ def push_remote(client: Client, push_source_name: str, df: Any, to: PushMode) ->
         TiffinError: as ``push``, and what a server refuses besides.
     """
     report = client.push(push_source_name, _columns(df), to.name.lower())  # type: ignore[arg-type]
-    views = {name: OnlineWrite(done["written"], done["stale"]) for name, done in report["views"].items()}
+    views = {
+        name: OnlineWrite(done["written"], done["stale"], late=done["late"]) for name, done in report["views"].items()
+    }
     return PushReport(views, report["appended"], tuple(report["refused"]))
 
 
@@ -208,7 +210,7 @@ def write_remote(client: Client, feature_view_name: str, df: Any) -> OnlineWrite
         TiffinError: as ``write_online``, and what a server refuses besides.
     """
     report = client.write(feature_view_name, _columns(df))
-    return OnlineWrite(report["written"], report["stale"], tuple(report["refused"]))
+    return OnlineWrite(report["written"], report["stale"], tuple(report["refused"]), report["late"])
 
 
 def _columns(df: Any) -> dict[str, list[Any]]:

@@ -82,6 +82,7 @@ class TimelineRead:
     """How a view with aggregations is read.
 
     Attributes:
+        name: what the request calls it.
         table: the table that holds its timelines.
         key_set: which of the plan's key sets is its key.
         types: the types of the wanted features.
@@ -90,6 +91,7 @@ class TimelineRead:
         is_same: whether all values are the same objects in an answer as in an aggregate.
     """
 
+    name: str
     table: str
     key_set: int
     types: tuple[FeatureType, ...]
@@ -193,6 +195,7 @@ def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> Vi
         spec = timeline_spec(selected.view)
         features = windowed_features(selected.view, selected.features, spec)
         return TimelineRead(
+            name=selected.name,
             table=storage.table,
             key_set=key_set,
             types=tuple(item.dtype for item in features),

@@ -9,11 +9,11 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from tiffin.definitions import AuthzedAction, Definition, FeatureService, FeatureView, PushMode
-from tiffin.errors import BusyError, InputError, LimitError, NotFoundError, RequestError, nearest
+from tiffin.errors import BusyError, InputError, LimitError, RequestError
 from tiffin.governance.access import check_access, check_read
 from tiffin.governance.audit import AuditLog
 from tiffin.operations.online import explain_online, read_online, read_online_async, write_online
-from tiffin.operations.push import push
+from tiffin.operations.push import push, pushed_views
 from tiffin.server.auth import Authentication
 from tiffin.server.facts import typed_columns
 from tiffin.server.fallback import FallbackStore, watch_fallback
@@ -26,6 +26,7 @@ from tiffin.server.reload import Reloader
 if TYPE_CHECKING:
     from tiffin.online.response import OnlineResponse
     from tiffin.operations.context import Context
+    from tiffin.operations.online import OnlineWrite
     from tiffin.server.bodies import Columns, Rows
     from tiffin.server.http import Call
     from tiffin.server.options import ServerOptions
@@ -219,14 +220,7 @@ class Serving:
     async def push(self, call: Call, source: str, columns: Columns, to: PushMode) -> dict[str, Any]:
         """Push facts; each view that they reach is checked for permission first."""
         self.check_rows(columns)
-        snapshot = self.ctx.snapshot()
-        views = [v for v in snapshot.views.values() if v.stream_source and v.stream_source.name == source]
-        if not views:
-            known = {v.stream_source.name for v in snapshot.views.values() if v.stream_source}
-            call.is_decided = True
-            raise NotFoundError(
-                f"there is no push source {source!r}", subject=f"data source {source}", hint=nearest(source, known)
-            )
+        views = pushed_views(self.ctx.snapshot(), source)
         actions = []
         if to is not PushMode.OFFLINE:
             actions.append(AuthzedAction.WRITE_ONLINE)
@@ -237,7 +231,7 @@ class Serving:
         report = await self._audited(
             call, "push", views, lambda: push(self.ctx, source, typed_columns(views, columns), to)
         )
-        written = {name: {"written": done.written, "stale": done.stale} for name, done in report.views.items()}
+        written = {name: _counts(done) for name, done in report.views.items()}
         return {"views": written, "appended": report.appended, "refused": list(report.refused)}
 
     async def write(self, call: Call, view: str, columns: Columns) -> dict[str, Any]:
@@ -248,7 +242,7 @@ class Serving:
         done = await self._audited(
             call, "write", [found], lambda: write_online(self.ctx, view, typed_columns([found], columns))
         )
-        return {"written": done.written, "stale": done.stale, "refused": list(done.refused)}
+        return {**_counts(done), "refused": list(done.refused)}
 
     def begin_load(self, call: Call, views: Sequence[str] | None, load: Callable[[], T]) -> asyncio.Task[T]:
         """Begin to load the online store; it goes on when nobody waits for it. One load at a time.
@@ -339,6 +333,10 @@ class Serving:
         """A view; whether it is there may be known to everybody who may come in at all."""
         call.is_decided = True
         return self.ctx.snapshot().view(name)
+
+
+def _counts(done: OnlineWrite) -> dict[str, int]:
+    return {"written": done.written, "stale": done.stale, "late": done.late}
 
 
 class LoadUnderWayError(BusyError):
