@@ -79,6 +79,13 @@ async def test_a_push_can_be_read_at_once(server: Served) -> None:
     assert (await read(server, 7))["results"][1]["values"] == [5]
 
 
+async def test_a_created_time_that_is_nowhere_is_the_event_time(server: Served) -> None:
+    facts = FACTS | {"created": [None]}
+    response = await server.post("/write-to-online-store", {"feature_view_name": "stats", "df": facts})
+    assert response.status_code == 200, response.text
+    assert (await read(server, 7))["results"][1]["values"] == [5]
+
+
 async def test_a_write_of_one_view(server: Served) -> None:
     response = await server.post("/write-to-online-store", {"feature_view_name": "stats", "df": FACTS})
     assert (response.status_code, response.json()) == (200, None)

@@ -27,6 +27,12 @@ CLIENT = httpx.Client(verify=False, timeout=20)
 READ = {"features": ["sales:orders"], "rows": [{"shop_id": "007"}]}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    CLIENT.close()
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")

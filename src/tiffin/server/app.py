@@ -13,7 +13,15 @@ import uuid
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any
 
-from tiffin.errors import AccessError, AuthenticationError, DeadlineError, NotFoundError, ServerError, TiffinError
+from tiffin.errors import (
+    AccessError,
+    AuthenticationError,
+    DeadlineError,
+    NotFoundError,
+    ServerError,
+    TiffinError,
+    UnsupportedError,
+)
 from tiffin.governance.access import ANYBODY
 from tiffin.server.drain import drain_on_stop
 from tiffin.server.http import Call, ClientGone, Receive, Reply, Scope, Send, error_fields, json_reply
@@ -177,7 +185,7 @@ class FeatureServer:
                 await self.serving.record(call, "denied", reason=error.code, subject=error.subject)
             except TiffinError as failed:
                 log.error("%s", failed)
-        if error.http_status >= 500:
+        if error.http_status >= 500 and not isinstance(error, UnsupportedError):
             log.warning("request %s: %s", call.request_id, error)
         return self._error(route, call, error)
 
