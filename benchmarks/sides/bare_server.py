@@ -1,7 +1,4 @@
-"""The least that a server of features does: decode, one MGET, unpack, encode. No checks, no statuses, no ages.
-
-`asgi` is the application alone; `framework` the same read as a route of FastAPI's that returns bytes.
-"""
+"""The least that a server of features does: decode, one MGET, unpack, encode. No checks, no statuses, no ages."""
 
 from __future__ import annotations
 
@@ -28,7 +25,8 @@ _decode = msgspec.json.Decoder(_Request).decode
 _encode = msgspec.json.Encoder().encode
 
 
-async def _read(body: bytes) -> bytes:
+async def read(body: bytes) -> bytes:
+    """The answer to a request."""
     request = _decode(body)
     keys = request.entities["key"]
     rows = [_UNPACK(row) for row in await _CLIENT.mget([b"0:%d" % key for key in keys])]
@@ -45,20 +43,7 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
     while message.get("more_body"):
         message = await receive()
         parts.append(message["body"])
-    body = await _read(b"".join(parts))
+    body = await read(b"".join(parts))
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def framework() -> Any:
-    """The same as a route of FastAPI's."""
-    from fastapi import FastAPI, Request, Response
-
-    app = FastAPI()
-
-    @app.post("/read")
-    async def read(request: Request) -> Response:
-        return Response(await _read(await request.body()), media_type="application/json")
-
-    return app

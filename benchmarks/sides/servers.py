@@ -151,11 +151,9 @@ class BareServer(Loaded):
         names = features_of(facts, 0)
         self._raw.write(0, table["key"].to_pylist(), pack_rows(table, names))
         port = self._raw.client.connection_pool.connection_kwargs["port"]
-        target = f"benchmarks.sides.bare_server:{app}"
         words = ["--port", "{port}", "--no-access-log", "--log-level", "warning"]
-        words += ["--factory"] if app == "framework" else []
         env = {"BARE_REDIS": str(port), "BARE_NAMES": ",".join(names)}
-        super().__init__([sys.executable, "-m", "uvicorn", target, *words], env, "/read", facts, **question)
+        super().__init__([sys.executable, "-m", "uvicorn", app, *words], env, "/read", facts, **question)
 
     def close(self) -> None:
         """Stops both servers."""

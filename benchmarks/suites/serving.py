@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.case import Case, Cell, Suite
 from benchmarks.targets import AtMost, Target, WithinLimit
 
-_SIDES = "benchmarks.sides.servers"
+_SIDES, _APPS = "benchmarks.sides.servers", "benchmarks.sides.bare_"
 
 
 def suite(quick: bool) -> Suite:
@@ -30,8 +30,8 @@ def _cell(facts: str, keys: int, features: int, quick: bool) -> Cell:
     question: dict[str, Any] = {"facts": facts, "keys": keys, "features": features, "seconds": 2.0 if quick else 5.0}
     limits: dict[str, Any] = {"processes": 1 if quick else 3, "repeats": 3, "max_seconds": 300.0}
     cases = (
-        Case("uvicorn", "limit", f"{_SIDES}:bare", {"app": "asgi", **question}, **limits),
-        Case("FastAPI", "limit", f"{_SIDES}:bare", {"app": "framework", **question}, **limits),
+        Case("uvicorn", "limit", f"{_SIDES}:bare", {"app": f"{_APPS}server:asgi", **question}, **limits),
+        Case("FastAPI", "limit", f"{_SIDES}:bare", {"app": f"{_APPS}framework:app", **question}, **limits),
         Case("tiffin", "tiffin", f"{_SIDES}:tiffin", question, **limits),
     )
     targets: list[Target] = [AtMost("resident_bytes", 100_000_000)]

@@ -72,7 +72,8 @@ class Serving:
         Raises:
             TiffinError: the registry or a store cannot be opened.
         """
-        self.ctx.initialize()
+        # Not the offline engine, which a worker that loads nothing has no use for, and which is large.
+        _ = self.ctx.registry, self.ctx.online, self.ctx.snapshot()
         self.ctx.stop_looking()
         if self.options.fallback != "none" and not isinstance(self.ctx.online, FallbackStore):
             store = FallbackStore(self.ctx.online, self.options.fallback, self.options.fallback_rows)
