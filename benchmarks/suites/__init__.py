@@ -12,6 +12,7 @@ from benchmarks.suites import (
     large_join,
     materializing,
     reads,
+    serving,
     starting,
     stores,
     timelines,
@@ -33,5 +34,6 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "loads": stores.write_suite,
     "pushes": stores.push_suite,
     "functions": functions.suite,
+    "server": serving.suite,
     "apply": applying.suite,
 }

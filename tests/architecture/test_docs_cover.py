@@ -22,6 +22,9 @@ from tiffin.backends.redis.config import RedisOptions
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
 from tiffin.config import MaterializationConfig, RegistryConfig, RepoConfig
+from tiffin.operations.remote import RemoteOptions
+from tiffin.server.auth import AuthOptions
+from tiffin.server.options import ServerOptions
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -116,6 +119,9 @@ def as_written(default: Any) -> str:
         ("lmdb", option_keys(LmdbOptions)),
         ("dynamodb", option_keys(DynamoDBOptions)),
         ("duckdb", option_keys(DuckDBOptions)),
+        ("remote", option_keys(RemoteOptions)),
+        ("feature_server", option_keys(ServerOptions)),
+        ("auth", option_keys(AuthOptions)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
