@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from benchmarks.case import Result
 
-Measure = Literal["p50", "p99", "peak_bytes", "rows_per_second", "heavy_modules", "entity_bytes"]
+Measure = Literal[
+    "p50", "p99", "peak_bytes", "rows_per_second", "heavy_modules", "entity_bytes", "resident_bytes", "ready_seconds"
+]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Verdict:
 
 def format_measure(measure: Measure, value: float) -> str:
     """A measured value with a unit that reads well."""
-    if measure == "peak_bytes":
+    if measure in ("peak_bytes", "resident_bytes"):
         return f"{value / 1e9:.2f} GB" if value >= 1e8 else f"{value / 1e6:.0f} MB"
     if measure == "rows_per_second":
         return f"{value:,.0f} rows/s"
@@ -64,8 +66,8 @@ def measured(result: Result | None, measure: Measure) -> float | None:
         return result.rows_per_second
     if measure == "heavy_modules":
         return float(len(result.facts.get("heavy_modules", ())))
-    if measure == "entity_bytes":
-        return float(result.facts["entity_bytes"])
+    if measure in ("entity_bytes", "resident_bytes", "ready_seconds"):
+        return float(result.facts[measure])
     return result.seconds[measure]
 
 

@@ -12,6 +12,7 @@ from benchmarks.suites import (
     large_join,
     materializing,
     reads,
+    serving,
     starting,
     stores,
     streams,
@@ -35,5 +36,6 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "pushes": stores.push_suite,
     "streams": streams.suite,
     "functions": functions.suite,
+    "server": serving.suite,
     "apply": applying.suite,
 }

@@ -47,7 +47,8 @@ def valid_mask(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
         return np.concatenate(parts) if parts else np.empty(0, np.bool_)
     buffer = column.buffers()[0]
     if buffer is None or column.null_count == 0:
-        return np.ones(len(column), np.bool_)
+        # A column of the null type has no buffer, and no value.
+        return np.full(len(column), column.null_count == 0, np.bool_)
     bits = np.unpackbits(np.frombuffer(buffer, np.uint8), bitorder="little")
     return bits[column.offset : column.offset + len(column)].astype(np.bool_)
 

@@ -33,6 +33,9 @@ OFFLINE_ALIASES = {"file": "duckdb", "dask": "duckdb"}
 #: What older repositories may name; it chooses nothing.
 _PROVIDERS = ("local", "gcp", "aws", "azure", "chronon", "unity_catalog")
 
+#: Sections that may be a text, and the key that the text is then the value of.
+_SHORT_FORMS = (("registry", "path"), ("online_store", "type"), ("offline_store", "type"), ("auth", "type"))
+
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _CREDENTIALS = re.compile(r"://[^/@\s]*@")
 _SECRET = re.compile(r"pass|secret|token|key|credential|connection_string", re.IGNORECASE)
@@ -150,12 +153,14 @@ class RepoConfig(_Section):
     coerce_tz_aware: bool = Field(default=True, description="kept for older repositories; times are always UTC")
     flags: Any = Field(default=None, description="kept for older repositories; no effect")
     batch_engine: Literal["local"] = Field(default="local", description="where batches are computed; only `local`")
-    feature_server: Any = Field(default=None, description="kept for older repositories; there is no server yet")
+    feature_server: Any = Field(default=None, description="limits and manners of `tiffin serve`")
     embedding_model: Any = Field(default=None, description="kept for older repositories; no effect")
     openlineage: Any = Field(default=None, description="kept for older repositories; no effect")
     mlflow: Any = Field(default=None, description="kept for older repositories; no effect")
     data_quality_monitoring: Any = Field(default=None, description="kept for older repositories; no effect")
-    auth: Literal["no_auth"] = Field(default="no_auth", description="who may do what; only `no_auth`")
+    auth: StoreConfig = Field(
+        default_factory=lambda: StoreConfig(type="no_auth"), description="how `tiffin serve` knows who asks"
+    )
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -185,13 +190,13 @@ class RepoConfig(_Section):
         if not isinstance(values, Mapping):
             return values
         plain = dict(values)
-        for section, key in (("registry", "path"), ("online_store", "type"), ("offline_store", "type")):
+        for section, key in _SHORT_FORMS:
             if isinstance(plain.get(section), str):
                 plain[section] = {key: plain[section]}
-        for section in ("batch_engine", "auth"):
-            if isinstance(plain.get(section), Mapping) and set(plain[section]) == {"type"}:
-                plain[section] = plain[section]["type"]
-        for section in ("registry", "offline_store", "materialization", "streams"):
+        engine = plain.get("batch_engine")
+        if isinstance(engine, Mapping) and set(engine) == {"type"}:
+            plain["batch_engine"] = engine["type"]
+        for section in ("registry", "offline_store", "materialization", "streams", "auth"):
             if section in plain and plain[section] is None:
                 del plain[section]
         return plain

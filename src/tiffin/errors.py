@@ -26,6 +26,12 @@ The tree, with the moment at which each is raised::
     ├── StreamError                         a message broker or a schema registry refuses, or a stream is not there
     │   └── StreamUnavailableError (ConnectionError)  ... it cannot be reached; retryable
     ├── MaterializationError                a run ended before every view was loaded; says which were
+    ├── ServerError                         a server could not answer a request; what was asked may be right
+    │   ├── LimitError (ValueError)           ... it is larger than the server takes
+    │   ├── AuthenticationError               ... it does not say who asks, or not credibly
+    │   ├── AccessError (PermissionError)     ... who asks may not do that
+    │   ├── BusyError                         ... too many others are under way; retryable
+    │   └── DeadlineError (TimeoutError)      ... it took too long; retryable
     └── BackendNotFoundError (ImportError)  a store type is unknown, or its extra is not installed
 
 A message says what failed, on which object and where; then what was found against what was allowed; ``hint`` says
@@ -242,6 +248,57 @@ class MaterializationError(TiffinError):
     """A run ended before every view was loaded; says which views are done and which are not."""
 
     code = "materialization"
+
+
+class ServerError(TiffinError):
+    """A server could not answer a request."""
+
+    code = "server"
+
+
+class LimitError(ServerError, ValueError):
+    """A request is larger than the server takes: its body, its entities or its features."""
+
+    code = "limit"
+    http_status = 413
+
+
+class AuthenticationError(ServerError):
+    """A request does not say who asks, or not credibly."""
+
+    code = "authentication"
+    http_status = 401
+
+
+class AccessError(ServerError, PermissionError):
+    """Who asks may not do that."""
+
+    code = "access"
+    http_status = 403
+
+    def __str__(self) -> str:
+        """Like the other errors; ``OSError`` formats its own arguments."""
+        return TiffinError.__str__(self)
+
+
+class BusyError(ServerError):
+    """Too many other requests are under way, or the server is about to stop."""
+
+    code = "busy"
+    retryable = True
+    http_status = 503
+
+
+class DeadlineError(ServerError, TimeoutError):
+    """A request was not answered within its time."""
+
+    code = "deadline"
+    retryable = True
+    http_status = 504
+
+    def __str__(self) -> str:
+        """Like the other errors; ``OSError`` formats its own arguments."""
+        return TiffinError.__str__(self)
 
 
 class BackendNotFoundError(TiffinError, ImportError):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         FeatureView,
         LabelView,
         OnDemandFeatureView,
+        Permission,
         Project,
         PushMode,
         SavedDataset,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tiffin.operations.materialize import MaterializationReport
     from tiffin.operations.online import OnlineWrite
     from tiffin.operations.push import PushReport
+    from tiffin.operations.remote import RemoteResponse
     from tiffin.operations.retrieve import RetrievalJob
     from tiffin.operations.stream import StreamStatus
     from tiffin.operations.stream_counts import SourceProgress
@@ -275,6 +277,18 @@ class FeatureStore(WithGaps):
         from tiffin.operations.catalog import list_projects
 
         return list_projects(self.context, tags)
+
+    def list_permissions(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[Permission]:
+        """The permissions, by name; those that have all of the tags."""
+        from tiffin.operations.catalog import list_permissions
+
+        return list_permissions(self.context, tags)
+
+    def get_permission(self, name: str) -> Permission:
+        """One permission; raises ``NotFoundError`` with the nearest names."""
+        from tiffin.operations.catalog import get_permission
+
+        return get_permission(self.context, name)
 
     def get_entity(self, name: str, allow_registry_cache: bool = True) -> Entity:
         """One entity; raises ``NotFoundError`` with the nearest names."""
@@ -579,7 +593,7 @@ class FeatureStore(WithGaps):
         entity_rows: EntityRows,
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
-    ) -> OnlineResponse:
+    ) -> OnlineResponse | RemoteResponse:
         """The features of entities as of now, in one round trip; rules ONL-1 to ONL-5.
 
         Args:
@@ -592,9 +606,9 @@ class FeatureStore(WithGaps):
             InputError: an entity row is wrong; names the row.
             NotFoundError: a view or feature does not exist; lists the nearest names.
         """
-        from tiffin.operations.online import read_online
+        from tiffin.operations.remote import read_features
 
-        return read_online(self.context, features, entity_rows, full_feature_names)
+        return read_features(self.context, features, entity_rows, full_feature_names)
 
     async def get_online_features_async(
         self,
@@ -602,11 +616,11 @@ class FeatureStore(WithGaps):
         entity_rows: EntityRows,
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
-    ) -> OnlineResponse:
+    ) -> OnlineResponse | RemoteResponse:
         """Like ``get_online_features``, without holding up the event loop."""
-        from tiffin.operations.online import read_online_async
+        from tiffin.operations.remote import read_features_async
 
-        return await read_online_async(self.context, features, entity_rows, full_feature_names)
+        return await read_features_async(self.context, features, entity_rows, full_feature_names)
 
     def push(
         self,
@@ -633,9 +647,9 @@ class FeatureStore(WithGaps):
             InputError: names the row and the column.
         """
         from tiffin.definitions import PushMode
-        from tiffin.operations.push import push
+        from tiffin.operations.remote import push_facts
 
-        return push(self.context, push_source_name, df, PushMode.ONLINE if to is None else to)
+        return push_facts(self.context, push_source_name, df, PushMode.ONLINE if to is None else to)
 
     def run_stream(
         self,
@@ -738,9 +752,9 @@ class FeatureStore(WithGaps):
         Raises:
             InputError: names the row and the column.
         """
-        from tiffin.operations.online import write_online
+        from tiffin.operations.remote import write_facts
 
-        return write_online(self.context, feature_view_name, inputs if df is None else df)
+        return write_facts(self.context, feature_view_name, inputs if df is None else df)
 
     async def write_to_online_store_async(
         self,

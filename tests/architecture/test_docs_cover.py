@@ -25,6 +25,9 @@ from tiffin.backends.schema_registry.client import SchemaRegistryOptions
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
 from tiffin.config import MaterializationConfig, RegistryConfig, RepoConfig, StreamsConfig
+from tiffin.operations.remote import RemoteOptions
+from tiffin.server.auth import AuthOptions
+from tiffin.server.options import ServerOptions
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -123,6 +126,9 @@ def as_written(default: Any) -> str:
         ("streams.kafka", option_keys(KafkaOptions)),
         ("streams.kinesis", option_keys(KinesisOptions)),
         ("streams.schema_registry", option_keys(SchemaRegistryOptions)),
+        ("remote", option_keys(RemoteOptions)),
+        ("feature_server", option_keys(ServerOptions)),
+        ("auth", option_keys(AuthOptions)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

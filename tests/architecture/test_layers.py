@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "time", "types", "columns", "compat"},
     {"definitions"},
     {"registry", "semantics"},
-    {"planning", "windows", "online", "transforms", "messages", "sql", "contracts", "config"},
+    {"planning", "windows", "online", "transforms", "messages", "sql", "contracts", "config", "client"},
     {"backends"},
     {"operations"},
     {"quality", "governance", "testing"},

@@ -30,7 +30,7 @@ from feast.feature_logging import LoggingConfig
 from feast.feature_view import FeatureView as SameView
 from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.on_demand_feature_view import on_demand_feature_view
-from feast.permissions.permission import Permission
+from feast.vector_store import FeastVectorStore
 from feast.repo_config import RepoConfig
 from feast.types import Array, Float32, Int64, PrimitiveFeastType, String
 from feast.value_type import ValueType
@@ -58,9 +58,9 @@ def by_decorator(inputs):
 
 config = LoggingConfig(destination=FileLoggingDestination(path="data"))
 service = FeatureService(name="s", features=[view[["x"]], by_module], logging_config=config)
-assert not isinstance(view, Permission)
+assert not isinstance(view, FeastVectorStore)
 try:
-    Permission(name="p")
+    FeastVectorStore("p")
 except tiffin.TiffinError as error:
     print(error)
 """
@@ -73,7 +73,7 @@ def test_a_script_runs_with_feast_as_its_import_name(way: str, tmp_path: Path) -
     command = [sys.executable, "-m", "tiffin.compat", str(script)] if way == "-m" else [sys.executable, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == ""
-    assert done.stdout.startswith("feast.permissions.permission.Permission is not supported yet")
+    assert done.stdout.startswith("feast.vector_store.FeastVectorStore is not supported yet")
 
 
 def test_a_script_gets_its_arguments(tmp_path: Path) -> None:
@@ -140,6 +140,12 @@ feast.infra.offline_stores.offline_store  tiffin.operations.retrieve  RetrievalJ
 feast.saved_dataset         tiffin.definitions  SavedDataset ValidationReference
 feast.online_response       tiffin.online.response  OnlineResponse
 feast.repo_config           tiffin.config       RepoConfig RegistryConfig
+feast.permissions.permission  tiffin.definitions.permission  Permission
+feast.permissions.action    tiffin.definitions.permission  AuthzedAction READ WRITE CRUD ALL_ACTIONS
+feast.permissions.policy    tiffin.definitions.permission  RoleBasedPolicy GroupBasedPolicy AllowAll
+feast.permissions.policy    tiffin.definitions.permission  NamespaceBasedPolicy CombinedGroupNamespacePolicy
+feast.permissions.user      tiffin.definitions.permission  User
+feast.feast_object          tiffin.definitions.resources  ALL_RESOURCE_TYPES ALL_FEATURE_VIEW_TYPES
 feast.type_map              tiffin.compat.bootstrap  python_type_to_feast_value_type
 feast.driver_test_data      tiffin.compat.bootstrap  create_driver_hourly_stats_df
 feast.file_utils            tiffin.compat.bootstrap  replace_str_in_file
@@ -159,12 +165,8 @@ feast.errors.FeastError                                 tiffin.TiffinError
 
 #: What code imports from Feast and tiffin does not have: path, names.
 NOT_THERE = """
-feast.permissions.permission  Permission
-feast.permissions.action    AuthzedAction READ ALL_ACTIONS
-feast.permissions.policy    RoleBasedPolicy NamespaceBasedPolicy GroupBasedPolicy CombinedGroupNamespacePolicy
 feast.permissions.auth_model  KubernetesAuthConfig
 feast.permissions.client.http_auth_requests_wrapper  HttpSessionManager
-feast.feast_object          ALL_RESOURCE_TYPES ALL_FEATURE_VIEW_TYPES
 feast.data_format           DeltaFormat
 feast.table_format          IcebergFormat HudiFormat DeltaFormat
 feast.credentials           ConnectionRef
@@ -263,7 +265,7 @@ def test_an_error_that_nobody_raises_can_be_caught_too() -> None:
 
 def test_no_names_are_proposed_that_have_nothing_to_do_with_it() -> None:
     with pytest.raises(UnsupportedError) as refused:
-        Missing("feast.permissions.policy.RoleBasedPolicy")()
+        Missing("feast.permissions.auth_model.KubernetesAuthConfig")()
     assert refused.value.hint == ""
 
 

@@ -159,10 +159,10 @@ class World:
         self._load(lambda fact: fact.event_ts <= self.cursor_us)
 
     def refresh(self) -> None:
-        """Make the table anew: what was pushed and never recorded goes, but for what is known only from now on."""
+        """Make the table anew: what was pushed and never recorded goes, but for what is known only later."""
         self.store.materialize(None, None, disable_event_timestamp=True, full_refresh=True)
         for held in self.delivered.values():
-            for named in [named for named, fact in held.facts.items() if fact.known_ts < self.now_us]:
+            for named in [named for named, fact in held.facts.items() if fact.known_ts <= self.now_us]:
                 del held.facts[named]
         self.cursor_us = self.now_us
         self._load(lambda fact: True)

@@ -79,7 +79,7 @@ WRONG = {
     "project: p\nmax_future_skew_seconds: -1\n": (2, "max_future_skew_seconds is not allowed", ""),
     "project: p\nonline_store:\n  path: a\n": (2, "the key 'online_store.type' is missing", ""),
     "project: p\nonline_store: [a]\n": (2, "online_store is not allowed", ""),
-    "project: p\nauth:\n  type: oidc\n": (2, "auth is not allowed", ""),
+    "project: p\nauth:\n  roles: x\n": (2, "the key 'auth.type' is missing", ""),
     "project: p\nproject: q\n": (2, "the key 'project' is there twice", ""),
     "project: p\n  registry: a\n": (2, "is not valid YAML", ""),
     "project: 'p\n": (2, "is not valid YAML", ""),

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tiffin.cli import failures
-from tiffin.cli.commands import about, historical, init, load, objects, online, registry, stream
+from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream
 from tiffin.cli.invocation import LOG_LEVELS, Invocation, configure_logging
 
 
@@ -85,6 +85,9 @@ for _command in (
     historical.get_historical_features,
     online.get_online_features,
     online.delete_entities,
+    serve.serve,
+    serve.new_api_key,
+    serve.verify_audit_log,
     objects.entities,
     objects.feature_views,
     objects.on_demand_feature_views,

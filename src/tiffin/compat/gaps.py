@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tiffin.errors import MissingAttributeError, UnsupportedError, nearest
 
-_SERVER = "there is no server yet: read in your own process, with get_online_features() or get_historical_features()"
+_SERVER = "`tiffin serve` answers requests for features; its routes are shown at /docs"
+_OTHER_SERVERS = "`tiffin serve` serves features only: training sets and definitions are read in your own process"
 _VECTORS = "vectors are not searched yet: get_online_features() reads them, and your program compares them"
-_PERMISSIONS = "there are no permissions yet: who may open the registry and the stores may use them"
-_LOGS = "what is served is not logged yet: write_to_offline_store() keeps rows of your own"
+_LOGS = "`tiffin serve` logs what it serves, where a FeatureService has a LoggingConfig"
 _PROJECT = "a store has one project: open another one with the folder, or the configuration, of the other project"
 _RUNS = "store.materialization_runs(view=...) tells what was loaded, and when"
 _HISTORY = "store.history() tells when the definitions were applied"
 _TENSOR = "make it of to_arrow() or to_df(), such as torch.tensor(frame[name].to_numpy())"
 
 FEATURE_STORE = {
-    **dict.fromkeys(("get_feature_server_endpoint", "serve", "serve_offline", "serve_registry"), _SERVER),
+    **dict.fromkeys(("get_feature_server_endpoint", "serve"), _SERVER),
+    **dict.fromkeys(("serve_offline", "serve_registry"), _OTHER_SERVERS),
     "serve_transformations": "functions run in the process that reads: get_online_features() computes them",
     "serve_ui": "there is no web page yet: `tiffin feature-views list` and its like show what is applied",
     **dict.fromkeys(("embedding_provider", "openai_search", "retrieve_online_documents"), _VECTORS),
@@ -29,7 +30,6 @@ FEATURE_STORE = {
     "set_feature_view_state": "enable_feature_view() and disable_feature_view() say whether a view is served",
     "delete_project": "teardown() removes the project of a store; open the store of the project first",
     **dict.fromkeys(("set_current_project", "reset_current_project"), _PROJECT),
-    **dict.fromkeys(("list_permissions", "get_permission"), _PERMISSIONS),
     "provider": "stores are chosen one by one: see config.online_store and config.offline_store",
     "mlflow": "there is no link to MLflow yet: job.features and store.history() tell what a model was trained on",
     "openlineage_emitter": "there is no link to OpenLineage yet: store.history() tells what was applied",

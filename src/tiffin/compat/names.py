@@ -52,6 +52,14 @@ SAME_NAME = {
         ),
         _TYPES,
     ),
+    **dict.fromkeys(("ALL_FEATURE_VIEW_TYPES", "ALL_RESOURCE_TYPES"), "tiffin.definitions.resources"),
+    **dict.fromkeys(
+        (
+            *("ALL_ACTIONS", "AllowAll", "AuthzedAction", "CRUD", "CombinedGroupNamespacePolicy", "GroupBasedPolicy"),
+            *("NamespaceBasedPolicy", "Permission", "Policy", "READ", "RoleBasedPolicy", "User", "WRITE"),
+        ),
+        "tiffin.definitions.permission",
+    ),
     "FeatureStore": "tiffin.store",
     "OnlineResponse": "tiffin.online.response",
     "RegistryConfig": "tiffin.config",
@@ -88,7 +96,7 @@ OTHER_NAME = {
     "FeastError": f"{_ERRORS}:TiffinError",
     "FeastExtrasDependencyImportError": f"{_ERRORS}:BackendNotFoundError",
     "FeastModuleImportError": f"{_ERRORS}:BackendNotFoundError",
-    "FeastPermissionError": "builtins:PermissionError",
+    "FeastPermissionError": f"{_ERRORS}:AccessError",
     "FeastProviderNotImplementedError": f"{_ERRORS}:ConfigError",
     "FeatureNameCollisionError": f"{_ERRORS}:NameCollisionError",
     "FeatureServiceNotFoundException": f"{_ERRORS}:NotFoundError",

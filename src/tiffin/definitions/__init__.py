@@ -11,6 +11,7 @@ from tiffin.definitions.function import FunctionCode
 from tiffin.definitions.label_view import ConflictPolicy, LabelView
 from tiffin.definitions.logging import FileLoggingDestination, LoggingConfig
 from tiffin.definitions.on_demand import OnDemandFeatureView, on_demand_feature_view
+from tiffin.definitions.permission import AuthzedAction, Permission, Policy, User
 from tiffin.definitions.project import Project
 from tiffin.definitions.projection import Projection
 from tiffin.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage
@@ -39,6 +40,7 @@ from tiffin.definitions.windowed_views import (
 __all__ = [
     "LATEST",
     "Aggregation",
+    "AuthzedAction",
     "AvroFormat",
     "BaseFeatureView",
     "BatchFeatureView",
@@ -60,6 +62,8 @@ __all__ = [
     "LoggingConfig",
     "OnDemandFeatureView",
     "ParquetFormat",
+    "Permission",
+    "Policy",
     "Project",
     "Projection",
     "ProtoFormat",
@@ -72,6 +76,7 @@ __all__ = [
     "StreamSource",
     "TableProfiler",
     "TransformedFeatureView",
+    "User",
     "ValidationReference",
     "ViewUse",
     "batch_feature_view",

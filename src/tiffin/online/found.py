@@ -82,6 +82,9 @@ class FoundRows:
         self.is_readable = all(number < len(self._view.layouts) for number in self._older)
         return live
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def values(self) -> list[list[Any]]:
         """For each wanted feature its values as Python objects, ``None`` for null."""
         live = self._live
@@ -108,6 +111,10 @@ class FoundRows:
                 take[places] = np.arange(len(places)) + len(self._live)
                 columns[feature] = pa.concat_arrays([columns[feature], values]).take(pa.array(take))
         return columns
+
+    def are_present(self) -> bool:
+        """Whether every value is there; ``statuses`` then has nothing else to say."""
+        return self._states is None and not self._older and self._view.layouts[-1].reader.are_full(self._live)
 
     def statuses(self) -> NDArray[np.int8]:
         """(entity rows, wanted features) the ``FieldStatus`` of each value."""

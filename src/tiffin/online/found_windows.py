@@ -67,6 +67,13 @@ class FoundTimelines:
         self._tiles = {key: row for key, row in zip(keys, rows, strict=True) if row is not None}
         return len(self._tiles) == len(keys)
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def are_present(self) -> bool:
+        """Whether every value is known to be there without a look at it; never."""
+        return False
+
     def values(self) -> list[list[Any]]:
         """For each wanted feature its values as Python objects, ``None`` for null."""
         return [list(column) for column in self._values]

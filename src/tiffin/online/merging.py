@@ -250,7 +250,9 @@ class _Work:
             kept = min(limits.kept, limits.tile_bytes * count // (2 * size_bytes))
             stop = self._before(self._tail, count - kept)
             older = self._tail.part(0, stop)
-            for part in _pieces(older, self._fitting(older)):
+            # Many small tiles rather than a few large ones: a read takes those apart that an edge lies in.
+            size = max(limits.kept, len(older) // (limits.tiles // 2))
+            for part in _pieces(older, min(size, self._fitting(older))):
                 self._tiles.append(self._tile(part))
             self._tail = self._tail.part(stop, count)
         for place in range(len(self._tiles) - 1, -1, -1):

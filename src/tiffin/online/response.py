@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tiffin.online.computed import ComputedValues
     from tiffin.online.found_windows import FoundTimelines
-    from tiffin.planning.online import AnswerColumn, OnlinePlan
+    from tiffin.planning.online import AnswerColumn, OnlinePlan, TimelineRead, ViewRead
     from tiffin.transforms.column import Column
 
 _NAMES = {int(status): status.name for status in FieldStatus}
@@ -113,16 +113,20 @@ class OnlineResponse(WithGaps):
     def statuses(self) -> dict[str, list[str]]:
         """Feature column to the name of each value's ``FieldStatus`` (ONL-3); a default does not change it.
 
-        A value that a function computes is there, or null.
+        A value that a function computes is there, or null. Columns may share one list.
         """
-        found = [rows.statuses() for rows in self._found]
+        found = [None if rows.are_present() else rows.statuses() for rows in self._found]
+        present = [[FieldStatus.PRESENT.name] * len(rows) for rows in self._found]
         names = {}
         for column in self._plan.columns:
             if column.computed:
                 values = self._computed_column(column).python()
                 statuses = [FieldStatus.NULL_VALUE if value is None else FieldStatus.PRESENT for value in values]
+            elif (known := found[column.view]) is None:
+                names[column.name] = present[column.view]
+                continue
             else:
-                statuses = found[column.view][:, column.feature].tolist()
+                statuses = known[:, column.feature].tolist()
             names[column.name] = [_NAMES[status] for status in statuses]
         return names
 
@@ -131,16 +135,46 @@ class OnlineResponse(WithGaps):
 
         A computed value is as old as the oldest fact that it is computed from.
         """
-        return {name: [None if us is None else from_us(us) for us in times] for name, times in self._times().items()}
+        return {name: [None if us is None else from_us(us) for us in times] for name, times in self.event_us().items()}
 
-    def _seconds(self) -> dict[str, list[int]]:
-        times = self._times().items()
-        return {f"{name}__ts": [0 if us is None else us // SECOND_US for us in each] for name, each in times}
+    @property
+    def types(self) -> dict[str, FeatureType]:
+        """Feature column to its type."""
+        return {column.name: column.dtype for column in self._plan.columns}
 
-    def _times(self) -> dict[str, list[int | None]]:
+    @property
+    def view_of(self) -> dict[str, str]:
+        """Feature column to the name of its view."""
+        views, computed = self._plan.views, self._plan.computed
+        return {c.name: (computed if c.computed else views)[c.view].name for c in self._plan.columns}
+
+    def keys(self) -> list[tuple[Any, ...]]:
+        """For each entity row its key in the types of the definitions, all key columns in the order of their names."""
+        columns = [key_values(self._entities[name], dtype, name) for name, dtype in sorted(self._plan.keys.items())]
+        return list(zip(*columns, strict=True))
+
+    @property
+    def entities(self) -> dict[str, list[Any]]:
+        """The columns of the entity rows, as they went in; features are not among them."""
+        return self._entities
+
+    def event_us(self) -> dict[str, list[int | None]]:
+        """``event_timestamps`` as int64 microseconds; columns of one view share a list that stays as it is."""
         stored = [rows.event_us() for rows in self._found]
         computed = [] if self._computed is None else self._computed.event_us(stored)
-        return {c.name: list((computed if c.computed else stored)[c.view]) for c in self._plan.columns}
+        return {c.name: (computed if c.computed else stored)[c.view] for c in self._plan.columns}
+
+    def newest_us(self) -> dict[str, int]:
+        """View to the event time of its newest fact in the answer; views without a fact are left out."""
+        newest = ((view.name, max(filter(None, rows.event_us()), default=None)) for view, rows in self._read_views())
+        return {name: us for name, us in newest if us is not None}
+
+    def _read_views(self) -> Iterable[tuple[ViewRead | TimelineRead, FoundRows | FoundTimelines]]:
+        return zip(self._plan.views, self._found, strict=True)
+
+    def _seconds(self) -> dict[str, list[int]]:
+        times = self.event_us().items()
+        return {f"{name}__ts": [0 if us is None else us // SECOND_US for us in each] for name, each in times}
 
     def _computed_column(self, column: AnswerColumn) -> Column:
         assert self._computed is not None

@@ -270,6 +270,11 @@ class RowReader:
         """(rows, wanted) whether each value is there, not null."""
         return self._valid(self._block(rows))
 
+    def are_full(self, rows: Sequence[bytes]) -> bool:
+        """Whether no row has a null, in whatever column; cheaper than ``valid`` for what is mostly so."""
+        full = self._codec.all_set
+        return all([row.startswith(full, HEADER_BYTES) for row in rows])  # noqa: C419 - a list is faster
+
     def _of_group(self, group: _Group) -> tuple[_Group, list[int], list[int] | slice]:
         """The wanted columns that are in a group: their places in the answer, and their positions in the group."""
         position = {column: p for p, column in enumerate(group.columns)}

@@ -15,6 +15,7 @@ from tiffin.definitions import (
     FeatureView,
     LabelView,
     OnDemandFeatureView,
+    Permission,
     Project,
     PushSource,
     StreamSource,
@@ -70,6 +71,17 @@ def list_projects(ctx: Context, tags: Mapping[str, str] | None) -> list[Project]
     """The projects of the registry, by name."""
     names = ctx.registry.projects()
     return _tagged([ctx.registry.load(name).project_definition for name in names], tags)
+
+
+def list_permissions(ctx: Context, tags: Mapping[str, str] | None) -> list[Permission]:
+    """The permissions, by name."""
+    return _tagged(ctx.snapshot().permissions.values(), tags)
+
+
+def get_permission(ctx: Context, name: str) -> Permission:
+    """One permission."""
+    snapshot = ctx.snapshot()
+    return snapshot.permissions[snapshot.entry("permission", name).name]
 
 
 def get_entity(ctx: Context, name: str) -> Entity:

@@ -11,6 +11,7 @@ from tiffin.operations import loader
 from tiffin.time import SECOND_US, Clock, SystemClock
 
 if TYPE_CHECKING:
+    from tiffin.client import Client
     from tiffin.config import RepoConfig
     from tiffin.contracts.offline import OfflineEngine
     from tiffin.contracts.online import OnlineStore
@@ -33,6 +34,7 @@ class Context:
         self._registry: RegistryStore | None = None
         self._online: OnlineStore | None = None
         self._offline: OfflineEngine | None = None
+        self._remote: Client | None = None
         self._snapshot: Snapshot | None = None
         self._ttl_us: int = config.registry.cache_ttl_seconds * SECOND_US
         self._looked_us = 0
@@ -67,6 +69,17 @@ class Context:
             with self._lock:
                 self._online = self._online or loader.open_online(self.config)
         return self._online
+
+    @property
+    def remote(self) -> Client | None:
+        """The client of the feature server that stands for the online store; ``None`` where there is a store."""
+        section = self.config.online_store
+        if self._remote is None and section is not None and section.type == "remote":
+            from tiffin.operations.remote import client_of
+
+            with self._lock:
+                self._remote = self._remote or client_of(self.config)
+        return self._remote
 
     @property
     def offline(self) -> OfflineEngine:
@@ -106,6 +119,15 @@ class Context:
             assert self._snapshot is not None
             return self._snapshot
 
+    def stop_looking(self) -> None:
+        """Use definitions for good, until ``refresh`` or ``adopt``; for whoever looks for newer ones by other means."""
+        self._ttl_us = 0
+
+    def replace_online(self, store: OnlineStore) -> None:
+        """Read and write through another store from now on, such as one that stands before the present one."""
+        with self._lock:
+            self._online = store
+
     def adopt(self, snapshot: Snapshot) -> None:
         """Use a snapshot that was just committed, so that own changes are seen at once."""
         with self._lock:
@@ -119,7 +141,7 @@ class Context:
             ConfigError: an option is unknown or wrong.
             BackendNotFoundError: a type is unknown, or a package that it needs is not installed.
         """
-        _ = self.registry, self.offline, self.config.online_store and self.online
+        _ = self.registry, self.offline, self.config.online_store and (self.remote or self.online)
 
     def initialize(self) -> None:
         """Get everything ready that the first request would wait for."""
@@ -132,6 +154,8 @@ class Context:
             for backend in (self._registry, self._online, self._offline):
                 if backend is not None:
                     backend.close()
+            if self._remote is not None:
+                self._remote.close()
             self._registry = self._online = self._offline = None
 
     def _is_old(self) -> bool:

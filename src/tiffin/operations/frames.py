@@ -26,7 +26,7 @@ def facts_table(view: FeatureView, frame: Any) -> pa.Table:
         frame: a pandas or polars frame, an Arrow table, a list of dicts with the same keys, or columns.
 
     Raises:
-        InputError: it is no frame, or rows have different columns.
+        InputError: it is no frame, or rows have different columns, or columns different lengths.
         TypeMismatchError: a value does not fit its column; names row and column.
     """
     import pyarrow as pa
@@ -38,6 +38,10 @@ def facts_table(view: FeatureView, frame: Any) -> pa.Table:
         columns = _columns_of(frame)
     elif isinstance(frame, Mapping):
         columns = {name: values if hasattr(values, "dtype") else list(values) for name, values in frame.items()}
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name} {count}" for name, count in lengths.items())
+            raise InputError(f"the columns have different lengths: {found}", hint="give one value per row")
     elif type(frame).__module__.split(".")[0] == "pandas":
         objects = [name for name in frame.columns if name in types and frame[name].dtype == object]
         table = to_table(frame.drop(columns=objects)) if objects else to_table(frame)

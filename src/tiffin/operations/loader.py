@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from tiffin.contracts.online import OnlineLocation
-from tiffin.errors import BackendNotFoundError, ConfigError, nearest
+from tiffin.errors import BackendNotFoundError, ConfigError, UnsupportedError, nearest
 
 if TYPE_CHECKING:
     from tiffin.config import RepoConfig
@@ -49,10 +49,17 @@ def open_online(config: RepoConfig) -> OnlineStore:
     Raises:
         BackendNotFoundError: the type is unknown, or a package that it needs is not installed.
         ConfigError: there is none, or an option is unknown or wrong.
+        UnsupportedError: a feature server stands for it.
     """
     section = config.online_store
     if section is None:
         raise ConfigError("this repository has no online store", hint="set online_store in feature_store.yaml")
+    if section.type == "remote":
+        raise UnsupportedError(
+            "the online store of this repository is a feature server, which can be read, pushed to and written to",
+            subject="online store",
+            hint="apply, load and delete in the repository that the server serves",
+        )
     location = OnlineLocation(project=config.project, base_path=str(config.repo_path))
     store: OnlineStore = _load("online", section.type).from_config(section.options, location)
     return store

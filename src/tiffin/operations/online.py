@@ -11,7 +11,7 @@ import numpy as np
 from tiffin.columns import numpy_values, single_chunk, valid_mask
 from tiffin.contracts.online import WriteBatch
 from tiffin.definitions import FeatureService, FeatureView
-from tiffin.errors import RequestError, StoreError, StoreUnavailableError
+from tiffin.errors import RequestError, StoreError, StoreUnavailableError, TiffinError
 from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.pipeline import EntityRows, OnlineRead
@@ -21,10 +21,10 @@ from tiffin.operations.functions import find_function
 from tiffin.operations.rows import checked_rows
 from tiffin.operations.timelines import TimelineWriter, encode_timelines
 from tiffin.operations.versions import load_versions
-from tiffin.planning.online import OnlinePlan, codecs_of, plan_online
+from tiffin.planning.online import OnlinePlan, TimelineRead, ViewRead, codecs_of, plan_online
 from tiffin.planning.references import resolve_features
 from tiffin.planning.timelines import timeline_spec
-from tiffin.registry.snapshot import ViewStorage
+from tiffin.registry.snapshot import Snapshot, ViewStorage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,8 +116,15 @@ def _replaced() -> StoreError:
 def _read(
     ctx: Context, features: Sequence[str] | FeatureService, entity_rows: EntityRows, full_feature_names: bool
 ) -> OnlineRead:
-    """A read by the plan of its shape, which is made once per version of the definitions."""
-    snapshot = ctx.snapshot()
+    """A read by the plan of its shape."""
+    plan, functions = _planned(ctx, ctx.snapshot(), features, full_feature_names)
+    return OnlineRead(plan, entity_rows, functions)
+
+
+def _planned(
+    ctx: Context, snapshot: Snapshot, features: Sequence[str] | FeatureService, full_feature_names: bool
+) -> tuple[OnlinePlan, Sequence[Function]]:
+    """The plan of a shape of request, which is made once per version of the definitions."""
     shape: Any = (tuple(features) if isinstance(features, list | tuple) else features, full_feature_names)
     try:
         found: tuple[OnlinePlan, Sequence[Function]] | None = snapshot.plans.get(shape)
@@ -130,8 +137,60 @@ def _read(
         if len(snapshot.plans) >= _MAX_PLANS:
             snapshot.plans.clear()
         snapshot.plans[shape] = found
-    plan, functions = found
-    return OnlineRead(plan, entity_rows, functions)
+    return found
+
+
+def plan_again(ctx: Context, old: Snapshot, new: Snapshot) -> None:
+    """Make the plans that were made from older definitions from newer ones too, before requests wait for them."""
+    for features, full_feature_names in list(old.plans):
+        try:
+            wanted = new.service(features.name) if isinstance(features, FeatureService) else features
+            _planned(ctx, new, wanted, full_feature_names)
+        except TiffinError:
+            # What is wrong with it is for those who still ask for it.
+            continue
+
+
+def explain_online(
+    ctx: Context, features: Sequence[str] | FeatureService, full_feature_names: bool = False
+) -> dict[str, Any]:
+    """How ``read_online`` would read: JSON-ready, without reading.
+
+    Raises:
+        NotFoundError: a view or feature does not exist.
+        RequestError: the request contradicts itself, or a view is not served.
+    """
+    snapshot = ctx.snapshot()
+    plan, _ = _planned(ctx, snapshot, features, full_feature_names)
+    return {
+        "definitions_version": snapshot.version,
+        "store": ctx.online.capabilities.name,
+        "read_by": ctx.online.capabilities.read_by,
+        "keys": {name: repr(dtype) for name, dtype in plan.keys.items()},
+        "request_columns": {name: repr(dtype) for name, dtype in plan.request_columns.items()},
+        "views": [
+            {
+                "view": view.name,
+                "table": view.table,
+                "keys": list(plan.key_sets[view.key_set].columns),
+                **_explained(view),
+            }
+            for view in plan.views
+        ],
+        "computed": [computed.name for computed in plan.computed],
+        "features": {column.name: repr(column.dtype) for column in plan.columns},
+    }
+
+
+def _explained(view: ViewRead | TimelineRead) -> dict[str, Any]:
+    """What differs between views whose newest fact is read and views whose facts are aggregated."""
+    if isinstance(view, TimelineRead):
+        return {"read_as": "timelines", "windows": len(view.request.windows)}
+    return {
+        "read_as": "rows",
+        "ttl_seconds": None if view.ttl_us is None else view.ttl_us / 1_000_000,
+        "row_layouts": len(view.layouts),
+    }
 
 
 def _read_anew(

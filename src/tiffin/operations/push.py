@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiffin.operations.context import Context
+    from tiffin.registry.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,24 @@ def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushRepo
         InputError: a row is wrong; names row and column.
         StoreError: a store fails; pushing again converges.
     """
-    snapshot = ctx.snapshot()
+    views = pushed_views(ctx.snapshot(), push_source_name)
+    online = to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE)
+    writes = [CheckedWrite.of(ctx, view, df) for view in views if view.online] if online else []
+    refused = writes[0].refused if writes else ()
+    appended = 0
+    if to is not PushMode.ONLINE:
+        _, ahead = checked_rows(ctx, views[0], df)
+        appended = _append(ctx, views, df, ~ahead)
+        refused = tuple(np.flatnonzero(ahead).tolist())
+    return PushReport({write.view.name: write.write(ctx) for write in writes}, appended, refused)
+
+
+def pushed_views(snapshot: Snapshot, push_source_name: str) -> list[FeatureView]:
+    """The views that a push to a source reaches.
+
+    Raises:
+        NotFoundError: there is no such push source, or no view has it.
+    """
     sources = [name for name, source in snapshot.sources.items() if isinstance(source, StreamSource)]
     views = [
         view for view in snapshot.views.values() if view.stream_source and view.stream_source.name == push_source_name
@@ -67,15 +85,7 @@ def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushRepo
             subject=f"data source {push_source_name}",
             hint=nearest(push_source_name, sources),
         )
-    online = to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE)
-    writes = [CheckedWrite.of(ctx, view, df) for view in views if view.online] if online else []
-    refused = writes[0].refused if writes else ()
-    appended = 0
-    if to is not PushMode.ONLINE:
-        _, ahead = checked_rows(ctx, views[0], df)
-        appended = _append(ctx, views, df, ~ahead)
-        refused = tuple(np.flatnonzero(ahead).tolist())
-    return PushReport({write.view.name: write.write(ctx) for write in writes}, appended, refused)
+    return views
 
 
 def write_to_offline_store(ctx: Context, feature_view_name: str, df: Any) -> int:

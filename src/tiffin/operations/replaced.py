@@ -56,7 +56,7 @@ def _carry_over_pushed(ctx: Context, view: FeatureView, old: str, storage: ViewS
 def carrier(ctx: Context, view: FeatureView, old: str) -> Callable[[str], None]:
     """What writes to another table all that has come to ``old`` since now, and what was ever deleted from it.
 
-    What is known only from now on counts as come since, whenever it was pushed: no source can have it yet.
+    What is known only later counts as come since, whenever it was pushed: no source can have it yet.
 
     Tiles that nobody needs any more are swept out of ``old``, which may be there for a while.
     """
@@ -65,11 +65,11 @@ def carrier(ctx: Context, view: FeatureView, old: str) -> Callable[[str], None]:
         sweep_tiles(ctx.online, old)
         are_new = new_facts(ctx, view, old)
         return lambda new: carry_over_facts(
-            ctx, view, old, new, lambda key, facts: are_new(key, facts) | (facts.known >= now)
+            ctx, view, old, new, lambda key, facts: are_new(key, facts) | (facts.known > now)
         )
     is_new = _contents(ctx, old)
     return lambda new: _carry_over_rows(
-        ctx, view, old, new, lambda key, row: is_new(key, row) or RowHeader.of(row).known_us >= now
+        ctx, view, old, new, lambda key, row: is_new(key, row) or RowHeader.of(row).known_us > now
     )
 
 

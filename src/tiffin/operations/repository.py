@@ -21,11 +21,11 @@ from pathlib import Path
 from types import ModuleType
 
 from tiffin.compat.finder import feast_means_tiffin
-from tiffin.definitions import BaseFeatureView, DataSource, Definition, Entity, FeatureService, Project
+from tiffin.definitions import BaseFeatureView, DataSource, Definition, Entity, FeatureService, Permission, Project
 from tiffin.errors import RepositoryError, TiffinError
 
 IGNORE_FILES = (".tiffinignore", ".feastignore")
-_COLLECTED = (Project, Entity, DataSource, BaseFeatureView, FeatureService)
+_COLLECTED = (Project, Entity, DataSource, BaseFeatureView, FeatureService, Permission)
 
 #: ``sys.path`` and ``sys.modules`` belong to the whole process: one repository is loaded at a time.
 _LOCK = threading.Lock()

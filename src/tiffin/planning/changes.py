@@ -38,7 +38,7 @@ class Change:
 
     Attributes:
         action: ``added``, ``changed`` or ``removed``.
-        kind: ``entity``, ``data source``, ``feature view``, ``feature service`` or ``project``.
+        kind: one of the registry's ``KINDS``.
         name: its name.
         fields: the arguments that change; none for an object that is added or removed.
         storage: for a feature view, what becomes of its online table.

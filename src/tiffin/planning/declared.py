@@ -16,6 +16,7 @@ from tiffin.definitions import (
     FeatureView,
     FileSource,
     OnDemandFeatureView,
+    Permission,
     Project,
     RequestSource,
     SavedDataset,
@@ -34,7 +35,7 @@ VIEW = "view"
 
 _SOURCES = (FileSource, StreamSource, RequestSource)
 _SAVED = (SavedDataset, ValidationReference)
-_ALLOWED = (Project, Entity, FeatureView, OnDemandFeatureView, FeatureService, *_SAVED, *_SOURCES)
+_ALLOWED = (Project, Entity, FeatureView, OnDemandFeatureView, FeatureService, Permission, *_SAVED, *_SOURCES)
 #: Arguments that are words for people; a change of them shows in the plan and touches no data.
 WORDS = frozenset({"location", "description", "tags", "owner"})
 

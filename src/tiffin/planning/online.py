@@ -59,6 +59,7 @@ class ViewRead:
     """How one view is read.
 
     Attributes:
+        name: what the request calls it.
         table: the table that holds its rows.
         key_set: which of the plan's key sets is its key.
         types: the types of the wanted features.
@@ -67,6 +68,7 @@ class ViewRead:
         ttl_us: how old a fact may be; no limit when ``None``.
     """
 
+    name: str
     table: str
     key_set: int
     types: tuple[FeatureType, ...]
@@ -80,6 +82,7 @@ class TimelineRead:
     """How a view with aggregations is read.
 
     Attributes:
+        name: what the request calls it.
         table: the table that holds its timelines.
         key_set: which of the plan's key sets is its key.
         types: the types of the wanted features.
@@ -88,6 +91,7 @@ class TimelineRead:
         is_same: whether all values are the same objects in an answer as in an aggregate.
     """
 
+    name: str
     table: str
     key_set: int
     types: tuple[FeatureType, ...]
@@ -191,6 +195,7 @@ def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> Vi
         spec = timeline_spec(selected.view)
         features = windowed_features(selected.view, selected.features, spec)
         return TimelineRead(
+            name=selected.name,
             table=storage.table,
             key_set=key_set,
             types=tuple(item.dtype for item in features),
@@ -207,7 +212,9 @@ def _view_read(selected: SelectedView, storage: ViewStorage, key_set: int) -> Vi
         places = tuple(place for place, index in enumerate(found) if index is not None)
         layouts.append(LayoutRead(reader, places, state_bytes(number)))
     types = tuple(item.dtype for item in selected.features)
-    return ViewRead(storage.table, key_set, types, tuple(layouts), codecs[-1].blank, selected.view.ttl_us)
+    return ViewRead(
+        selected.name, storage.table, key_set, types, tuple(layouts), codecs[-1].blank, selected.view.ttl_us
+    )
 
 
 def _answer_column(selection: Selection, column: OutputColumn) -> AnswerColumn:

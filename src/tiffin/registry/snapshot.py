@@ -17,6 +17,7 @@ from tiffin.definitions import (
     FeatureService,
     FeatureView,
     OnDemandFeatureView,
+    Permission,
     Project,
     SavedDataset,
     ValidationReference,
@@ -36,6 +37,7 @@ KINDS = (
     "feature service",
     "saved dataset",
     "validation reference",
+    "permission",
 )
 
 #: The kinds of views: no two views of a project share a name, so a view is found by its name alone.
@@ -179,6 +181,11 @@ class Snapshot:
     def services(self) -> Mapping[str, FeatureService]:
         """Name to feature service."""
         return {e.name: FeatureService.from_spec(e.spec) for e in self.entries if e.kind == "feature service"}
+
+    @cached_property
+    def permissions(self) -> Mapping[str, Permission]:
+        """Name to permission."""
+        return {e.name: Permission.from_spec(e.spec) for e in self.entries if e.kind == "permission"}
 
     @property
     def views(self) -> Mapping[str, FeatureView]:

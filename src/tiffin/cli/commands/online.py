@@ -13,6 +13,7 @@ from tiffin.errors import RequestError
 
 if TYPE_CHECKING:
     from tiffin.online.response import OnlineResponse
+    from tiffin.operations.remote import RemoteResponse
     from tiffin.store import FeatureStore
 
 
@@ -120,7 +121,7 @@ def _with_types(store: FeatureStore, rows: list[dict[str, str]]) -> list[dict[st
         ) from None
 
 
-def _as_data(response: OnlineResponse) -> dict[str, Any]:
+def _as_data(response: OnlineResponse | RemoteResponse) -> dict[str, Any]:
     return {
         "values": response.to_dict(),
         "statuses": response.statuses(),
@@ -128,7 +129,7 @@ def _as_data(response: OnlineResponse) -> dict[str, Any]:
     }
 
 
-def _print_values(response: OnlineResponse) -> None:
+def _print_values(response: OnlineResponse | RemoteResponse) -> None:
     """One line per entity row; a missing value is shown as its status."""
     values, statuses = response.to_dict(), response.statuses()
     columns = [

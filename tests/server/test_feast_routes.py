@@ -1,0 +1,134 @@
+"""The routes of Feast's server: the same paths, the same JSON, the same statuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.apps import Served, drivers, served
+from tiffin.definitions import FeatureService
+
+EPOCH = "1970-01-01T00:00:00Z"
+ELEVEN = "2024-06-01T11:00:00Z"
+FACTS = {"driver_id": [7], "trips": [5], "rating": [1.5], "ts": [ELEVEN], "created": [ELEVEN]}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(drivers(tmp_path, FeatureService(name="model", features=["stats"]))) as server:
+        yield server
+
+
+async def read(server: Served, *ids: int, **more: Any) -> dict[str, Any]:
+    body = {"features": ["stats:trips", "stats:rating"], "entities": {"driver_id": list(ids)}, **more}
+    response = await server.post("/get-online-features", body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_features_come_by_column_with_keys_first(server: Served) -> None:
+    assert await read(server, 1, 2, 3, 404) == {
+        "metadata": {"feature_names": ["driver_id", "trips", "rating"]},
+        "results": [
+            {"values": [1, 2, 3, 404], "statuses": ["PRESENT"] * 4, "event_timestamps": [EPOCH] * 4},
+            {
+                "values": [10, None, None, None],
+                "statuses": ["PRESENT", "NULL_VALUE", "OUTSIDE_MAX_AGE", "NOT_FOUND"],
+                "event_timestamps": [ELEVEN, ELEVEN, "2024-06-01T09:00:00Z", EPOCH],
+            },
+            {
+                "values": [0.5, 4.5, None, None],
+                "statuses": ["PRESENT", "PRESENT", "OUTSIDE_MAX_AGE", "NOT_FOUND"],
+                "event_timestamps": [ELEVEN, ELEVEN, "2024-06-01T09:00:00Z", EPOCH],
+            },
+        ],
+    }
+
+
+async def test_a_service_and_full_names(server: Served) -> None:
+    answer = await read(server, 1, features=None, feature_service="model", full_feature_names=True)
+    assert answer["metadata"]["feature_names"] == ["driver_id", "stats__trips", "stats__rating"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "name"),
+    [
+        ({"features": ["nope:trips"], "entities": {"driver_id": [1]}}, 404, "FeatureViewNotFoundException"),
+        ({"feature_service": "nope", "entities": {"driver_id": [1]}}, 404, "FeatureServiceNotFoundException"),
+        ({"features": ["stats:nope"], "entities": {"driver_id": [1]}}, 404, "FeatureViewNotFoundException"),
+        ({"features": ["stats:trips"], "entities": {"driver_id": ["x"]}}, 422, "FeastError"),
+        ({"features": ["stats:trips"], "entities": {"nobody": [1]}}, 422, "FeastError"),
+        ({"features": [], "entities": {"driver_id": [1]}}, 422, "FeastError"),
+        ({"entities": {"driver_id": [1]}}, 422, "FeastError"),
+    ],
+)
+async def test_an_error_is_a_text_that_is_json(server: Served, body: Any, status: int, name: str) -> None:
+    response = await server.post("/get-online-features", body)
+    detail = json.loads(response.json())
+    assert (response.status_code, detail["class"], detail["module"]) == (status, name, "feast.errors")
+    assert detail["message"]
+
+
+async def test_a_push_can_be_read_at_once(server: Served) -> None:
+    response = await server.post("/push", {"push_source_name": "stats_push", "df": FACTS, "to": "online"})
+    assert (response.status_code, response.content) == (200, b"")
+    assert (await read(server, 7))["results"][1]["values"] == [5]
+
+
+async def test_a_created_time_that_is_nowhere_is_the_event_time(server: Served) -> None:
+    facts = FACTS | {"created": [None]}
+    response = await server.post("/write-to-online-store", {"feature_view_name": "stats", "df": facts})
+    assert response.status_code == 200, response.text
+    assert (await read(server, 7))["results"][1]["values"] == [5]
+
+
+async def test_a_write_of_one_view(server: Served) -> None:
+    response = await server.post("/write-to-online-store", {"feature_view_name": "stats", "df": FACTS})
+    assert (response.status_code, response.json()) == (200, None)
+    assert (await read(server, 7))["results"][2]["values"] == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/push", {"push_source_name": "nope", "df": FACTS}, 422),
+        ("/push", {"push_source_name": "stats_push", "df": {}}, 422),
+        ("/push", {"push_source_name": "stats_push", "df": FACTS | {"trips": ["many"]}}, 422),
+        ("/push", {"push_source_name": "stats_push", "df": FACTS | {"trips": [1.5]}}, 422),
+        ("/push", {"push_source_name": "stats_push", "df": FACTS | {"driver_id": [None]}}, 422),
+        ("/push", {"push_source_name": "stats_push", "df": FACTS | {"ts": ["2024-06-01T13:00:00Z"]}}, 422),
+        ("/push", {"push_source_name": "stats_push", "df": FACTS, "to": "everywhere"}, 422),
+        ("/push", {"push_source_name": "stats_push", "df": FACTS, "to": "offline"}, 422),
+        ("/write-to-online-store", {"feature_view_name": "nope", "df": FACTS}, 404),
+        ("/write-to-online-store", {"feature_view_name": "stats", "df": FACTS | {"rating": [1, 2]}}, 422),
+        ("/materialize", {"start_ts": "2024-01-01T00:00:00"}, 422),
+        ("/materialize", {"start_ts": "yesterday", "end_ts": "2024-01-01"}, 422),
+        ("/materialize", {"start_ts": "2024-01-01", "end_ts": "2024-01-02", "feature_views": ["nope"]}, 404),
+        ("/materialize-incremental", {"end_ts": "2024-01-02", "version": "v1"}, 501),
+        ("/retrieve-online-documents", {"query": [0.1]}, 501),
+        ("/search", {"query": [0.1]}, 501),
+    ],
+)
+async def test_bad_requests_are_refused(server: Served, path: str, body: Any, status: int) -> None:
+    response = await server.post(path, body)
+    assert response.status_code == status, response.text
+
+
+async def test_content_type_is_not_needed(server: Served) -> None:
+    body = json.dumps({"features": ["stats:trips"], "entities": {"driver_id": [1]}}).encode()
+    assert (await server.post("/get-online-features", body)).status_code == 200
+
+
+async def test_health(server: Served) -> None:
+    assert (await server.get("/health")).status_code == 200
+
+
+async def test_nan_and_infinities_are_texts(server: Served) -> None:
+    facts = FACTS | {"driver_id": [7, 8, 9], "trips": [1, 1, 1], "rating": ["NaN", "Infinity", "-Infinity"]}
+    facts |= {"ts": [ELEVEN] * 3, "created": [ELEVEN] * 3}
+    assert (await server.post("/write-to-online-store", {"feature_view_name": "stats", "df": facts})).status_code == 200
+    assert (await read(server, 7, 8, 9))["results"][2]["values"] == ["NaN", "Infinity", "-Infinity"]
