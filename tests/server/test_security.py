@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from server.apps import drivers, rows, served
+from server.apps import add, drivers, rows, served
 from tiffin.config import RepoConfig
 from tiffin.definitions import AuthzedAction, FeatureService, FeatureView, Permission, Policy, User
 from tiffin.errors import AccessError, ConfigError, DefinitionError, StoreError
 from tiffin.governance.audit import AuditLog, verify_audit_log
+from tiffin.operations.repository import load_repository
 from tiffin.server.auth import Authentication
 from tiffin.server.keys import ApiKeys, new_key
 from tiffin.server.routes_about import ROUTES
@@ -159,6 +161,31 @@ def test_policies() -> None:
     assert both.is_for(User("x", groups=["a", "c"], namespaces=["b"]))
     assert not both.is_for(User("x", groups=["a"]))
     assert Policy().is_for(User("x"))
+
+
+def test_permissions_are_applied_like_other_definitions(tmp_path: Path) -> None:
+    repository = drivers(tmp_path, READS, WRITES)
+    version = repository.snapshot().version
+    assert repository.snapshot().permissions == {"reads": READS, "writes": WRITES}
+    add(repository, READS)
+    assert repository.snapshot().version == version
+    add(repository, replace(READS, actions=[AuthzedAction.DESCRIBE]))
+    assert repository.snapshot().permissions["reads"].actions == (AuthzedAction.DESCRIBE,)
+
+
+def test_a_file_of_a_repository_may_declare_permissions(tmp_path: Path) -> None:
+    lines = (
+        "from feast.permissions.action import READ",
+        "from feast.permissions.permission import Permission",
+        "from feast.permissions.policy import RoleBasedPolicy",
+        "from feast.feast_object import ALL_FEATURE_VIEW_TYPES",
+        "p = Permission(name='p', types=ALL_FEATURE_VIEW_TYPES, actions=READ, policy=RoleBasedPolicy(roles=['r']))",
+    )
+    (tmp_path / "permissions.py").write_text("\n".join(lines))
+    (found,) = load_repository(tmp_path).objects
+    assert isinstance(found, Permission)
+    assert found.types == ("FeatureView", "OnDemandFeatureView")
+    assert found.policy == Policy(roles=["r"])
 
 
 def test_a_permission_is_kept_as_data() -> None:

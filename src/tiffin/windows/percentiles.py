@@ -49,8 +49,9 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-_MANTISSA_BITS = 52
-_INF_BITS = 0x7FF << _MANTISSA_BITS
+#: Of a double: the bits behind its first digit, and infinity as a whole number.
+MANTISSA_BITS = 52
+INF_BITS = 0x7FF << MANTISSA_BITS
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class ApproxPercentile(Aggregate[Histogram]):
         part = Fraction(repr(float(self.params["p"])))
         self._part, self._whole = part.numerator, part.denominator
         #: How many bits of a double are left out, and half of what these can hold.
-        self._shift = _MANTISSA_BITS - int(self.params["precision"])
+        self._shift = MANTISSA_BITS - int(self.params["precision"])
         self._half = 1 << (self._shift - 1)
-        self._largest = (_INF_BITS >> self._shift) - 1
+        self._largest = (INF_BITS >> self._shift) - 1
         self._nan = self._bucket(float("nan"))
 
     def initial(self) -> Histogram:
@@ -180,7 +181,7 @@ class ApproxPercentile(Aggregate[Histogram]):
         bits: int = struct.unpack("<q", struct.pack("<d", abs(number)))[0]
         bucket = (bits + self._half) >> self._shift
         # What is finite stays finite.
-        bucket = min(bucket, self._largest) if bits < _INF_BITS else bucket
+        bucket = min(bucket, self._largest) if bits < INF_BITS else bucket
         return -bucket if number < 0 else bucket
 
     def _number(self, bucket: int) -> float:
@@ -192,7 +193,7 @@ class ApproxPercentile(Aggregate[Histogram]):
         """(n,) the bucket of each number."""
         bits = np.abs(numbers).view(np.int64)
         buckets = (bits + self._half) >> self._shift
-        buckets = np.where(bits < _INF_BITS, np.minimum(buckets, self._largest), buckets)
+        buckets = np.where(bits < INF_BITS, np.minimum(buckets, self._largest), buckets)
         return np.where(numbers < 0, -buckets, buckets)
 
     def _rounded(self, numbers: FloatArray) -> FloatArray:

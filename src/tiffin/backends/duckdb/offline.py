@@ -22,7 +22,7 @@ from tiffin.backends.duckdb.relation import (
     open_relation,
     quote,
 )
-from tiffin.backends.duckdb.scan import scan_bounds, scan_facts
+from tiffin.backends.duckdb.scan import fact_condition, scan_bounds, scan_facts
 from tiffin.backends.duckdb.spine import KeyedSpine
 from tiffin.backends.duckdb.transformed import transformed_relation
 from tiffin.contracts.offline import JoinedView, OfflineCapabilities, OfflineEngine
@@ -39,7 +39,8 @@ from tiffin.planning.retrieval import (
     ScanPlan,
     ViewJoin,
 )
-from tiffin.sql.asof import SqlFacts, compile_retrieval
+from tiffin.sql.asof import compile_retrieval
+from tiffin.sql.facts import SqlFacts
 from tiffin.types import Json, String, TimeUuid, Uuid
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class DuckDBEngine(OfflineEngine):
             inputs = ", ".join(item.names[-1] for item in computed.inputs)
             place = f"{code.module}:{code.name}" if code is not None else ""
             lines.append(f"{computed.name}: computed in Python by {place} from {inputs}, at the time of each row")
-        if any(view.conflict is not None or view.aggregates or view.facts.transform for view in plan.views):
+        if any(view.conflict is not None or view.facts.transform for view in plan.views):
             return "\n".join(lines)
         return "\n".join([*lines, "", self.to_sql(plan.stored if plan.computed else plan, time_column)])
 
@@ -210,12 +211,14 @@ class DuckDBEngine(OfflineEngine):
         texts = _texts(view.facts, view.keys)
         relation = open_relation(cursor, view.facts.source, self._base_path, addressed=False, texts=texts)
         facts = Facts.open(cursor, relation, view.facts)
+        columns = view.facts.payload if view.aggregates else view.features
         return SqlFacts(
             relation=relation.sql,
             event_us=facts.event.us,
             known_us=facts.known_us,
             keys=[facts.key(key) for key in view.keys],
-            features={} if view.aggregates else {column.name: facts.feature(column) for column in view.features},
+            features={column.name: facts.feature(column) for column in columns},
+            conditions=[fact_condition(facts, condition) for condition in view.conditions],
         )
 
     def _facts(self, columns: FactColumns, keys: Sequence[KeyColumn], bounds: Callable[[Facts], str]) -> Facts:

@@ -54,7 +54,7 @@ def scan_facts(facts: Facts, plan: ScanPlan, wanted: pa.Table) -> Iterator[pa.Re
     if facts.known is not None:
         selected.append(f"{facts.known_us} AS __known_us")
     selected += [f"{facts.feature(column)} AS f{number}" for number, column in enumerate(plan.facts.payload)]
-    selected += [f"{_condition(facts, plan, each)} AS __if{number}" for number, each in enumerate(plan.conditions)]
+    selected += [f"{fact_condition(facts, each)} AS __if{number}" for number, each in enumerate(plan.conditions)]
     sql = f"SELECT {', '.join(selected)} FROM {facts.relation.sql} f {joined} WHERE {' AND '.join(bounds)}"
     for batch in facts.stream(sql, _BATCH_ROWS):
         batch = batch if dense is None else dense.numbered(batch)
@@ -112,8 +112,9 @@ def scan_bounds(facts: Facts, plan: ScanPlan) -> str:
     return " AND ".join(bounds)
 
 
-def _condition(facts: Facts, plan: ScanPlan, condition: Condition) -> str:
-    columns = {column.name: column for column in plan.facts.payload}
+def fact_condition(facts: Facts, condition: Condition) -> str:
+    """A condition on a fact as SQL; false where it is unknown."""
+    columns = {column.name: column for column in facts.columns.payload}
     names = {}
     for value in values_of(condition):
         column = columns[value.name]
