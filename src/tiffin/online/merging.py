@@ -64,14 +64,17 @@ class Counts:
         added: facts that are new.
         known: facts that were there already, or that had been deleted.
         late: facts before all windows, or before those that are kept one by one: they change nothing any more.
+        capped: keys of which only the states of more of their oldest facts are kept now.
     """
 
     added: int = 0
     known: int = 0
     late: int = 0
+    capped: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.added + other.added, self.known + other.known, self.late + other.late)
+        sums = (self.added + other.added, self.known + other.known, self.late + other.late)
+        return Counts(*sums, self.capped + other.capped)
 
     def __sub__(self, other: Counts) -> Counts:
         return Counts(self.added - other.added, self.known - other.known, self.late - other.late)
@@ -134,7 +137,7 @@ def merge(
     needed = work.join()
     if needed is not None:
         return needed
-    return work.done(Counts(added, given - late - added, late))
+    return work.done(Counts(added, given - late - added, late, int(work.is_capped)))
 
 
 def without(
@@ -173,6 +176,11 @@ class _Work:
         self._tiles = list(timeline.tiles)
         self._made: dict[bytes, Facts] = {}
         self._coarse_us = timeline.coarse_us
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether more facts than before are kept as states only."""
+        return self._coarse_us > self._timeline.coarse_us
 
     def drop(self, gone_us: int | None) -> None:
         """Let go of what no window reaches."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tiffin.online.windowed import TimelineSpec
     from tiffin.operations.context import Context
     from tiffin.transforms.run import Function
+
+log = logging.getLogger("tiffin.online")
 
 #: Plans kept per version of the definitions; more request shapes than this are made by programs, not by people.
 _MAX_PLANS = 1000
@@ -253,12 +256,15 @@ class OnlineWrite:
         stale: rows that were not newer than what is there; of a view with aggregations, facts that were there before.
         refused: the numbers of the rows whose event time is too far ahead of now (WR-5).
         late: of a view with aggregations, facts that are too old for every window (STR-2).
+        capped: keys that have more facts than are kept one by one: of more of their oldest ones only the states are
+            kept now, so that windows whose old edge lies there are off by as much as one tile holds.
     """
 
     written: int
     stale: int
     refused: tuple[int, ...] = ()
     late: int = 0
+    capped: int = 0
 
 
 def prepare_write(
@@ -282,7 +288,13 @@ def prepare_write(
 
         def write_timelines() -> OnlineWrite:
             counts = writer.write(*encoded)
-            return OnlineWrite(counts.added, counts.known, late=counts.late)
+            if counts.capped:
+                log.warning(
+                    "%d key(s) of view %s have more facts than are kept one by one; see `tiffin describe`",
+                    counts.capped,
+                    view.name,
+                )
+            return OnlineWrite(counts.added, counts.known, late=counts.late, capped=counts.capped)
 
         return write_timelines
     rows = encode_facts(view, storage, batch)

@@ -13,6 +13,7 @@ import pytest
 from tiffin import Aggregation, Entity, FeatureStore, FeatureView, FileSource, ManualClock, PushMode, PushSource
 from tiffin.config import RepoConfig
 from tiffin.errors import InputError, RequestError, TypeMismatchError
+from tiffin.online.merging import Limits
 from tiffin.operations.online import CheckedWrite, timelines_of
 from tiffin.time import HOUR_US, MINUTE_US, to_us
 from tiffin.types import ValueType
@@ -214,3 +215,26 @@ def test_teardown_drops_tiles_with_their_table(tmp_path: Path) -> None:
     assert read(store) == [(1_999.0, 1_999)]
     store.teardown()
     assert store.context.online.tables("tests.") == []
+
+
+# --- Many facts ------------------------------------------------------------------------------------------------------
+
+
+def test_key_with_more_facts_than_are_kept_is_counted_and_keeps_its_sums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tiffin.operations.timelines.Limits", lambda: Limits(tail=8, kept=4, tiles=4, tile=8))
+    store = opened(tmp_path, spending(window=None))
+    capped = 0
+    for begin in range(0, 100, 10):
+        rows = [(1, (number - 100) * MINUTE_US, 1.0) for number in range(begin, begin + 10)]
+        report = store.push("paid", facts(*rows)).views["spending"]
+        assert (report.written, report.late) == (10, 0)
+        capped += report.capped
+    assert capped
+    assert "1 key(s) of view spending have more facts than are kept one by one" in caplog.text
+    assert read(store) == [(100.0, 100)]
+    # What only states are kept of cannot be told from what comes again: it is counted, and changes nothing.
+    report = store.push("paid", facts((1, -100 * MINUTE_US, 1.0), (1, -MINUTE_US, 1.0))).views["spending"]
+    assert (report.written, report.stale, report.late, report.capped) == (0, 1, 1, 0)
+    assert read(store) == [(100.0, 100)]
