@@ -156,7 +156,9 @@ def test_values_of_every_type_arrive_as_they_are(case: Any, tmp_path_factory: py
     plain = read_online(repository, ["v"], asked)
     reader = pa.ipc.open_stream(arrow_body(plain, {}, details=True))
     remote = RemoteResponse(asked, reader.read_all())
-    assert remote.to_arrow().equals(plain.to_arrow())
+    # Arrow holds two NaN for different; their text is the same.
+    assert remote.to_arrow().schema == plain.to_arrow().schema
+    assert written(remote.to_arrow().to_pydict()) == written(plain.to_arrow().to_pydict())
     assert written(remote.to_dict()) == written(plain.to_dict())
     import msgspec
 
