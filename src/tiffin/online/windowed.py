@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 #: A writer whose clock is ahead by less drops nothing that a reader still needs.
 _SLOW_CLOCK_US = 300_000_000
+#: Types whose values are the same objects in an answer as in an aggregate.
 _SAME = (Int32, Int64, Float32, Float64, Bool, String, Bytes)
 
 

@@ -16,7 +16,7 @@ from tiffin.errors import StoreError
 from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.merging import Counts, Limits, Merged, Needed, latest_stamp, merge, merge_many, without
-from tiffin.online.timeline import Facts, Timeline, distinct, new_marks
+from tiffin.online.timeline import MARK_BYTES, Facts, Timeline, distinct, new_marks
 from tiffin.online.windowed import TimelineSpec
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN
 
@@ -119,8 +119,7 @@ class TimelineWriter:
     def _write(self, keys: list[bytes], facts: Facts, sizes: Int64Array) -> Counts:
         counts = Counts()
         for attempt in range(_ATTEMPTS):
-            if attempt:
-                time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
+            _pause_before(attempt)
             rows = self._read(keys)
             merged = merge_many(self._spec, rows, facts, sizes, self._now_us(), self._limits)
             refused = self._put(keys, rows, merged.rows)
@@ -194,8 +193,7 @@ class TimelineWriter:
         """
         written: set[bytes] = set()
         for attempt in range(_ATTEMPTS):
-            if attempt:
-                time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
+            _pause_before(attempt)
             if attempt or row is None:
                 (row,) = self._read([key])
             timeline = Timeline.of(self._spec.codec, row)
@@ -250,8 +248,14 @@ class TimelineWriter:
         )
 
 
+def _pause_before(attempt: int) -> None:
+    """Let others finish: not before the first attempt, longer before each further one."""
+    if attempt:
+        time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
+
+
 def _mark(row: bytes | None) -> bytes:
-    return b"" if row is None else row[:16]
+    return b"" if row is None else row[:MARK_BYTES]
 
 
 def _chunks(ends: Int64Array) -> Iterator[tuple[int, int]]:
