@@ -19,7 +19,7 @@ from tiffin import Aggregation, Entity, FeatureStore, FeatureView, FileSource, M
 from tiffin.config import RepoConfig
 from tiffin.online.merging import Limits
 from tiffin.online.rows import payload_bytes
-from tiffin.online.timeline import NEVER_US
+from tiffin.online.tails import NEVER_US
 from tiffin.planning.timelines import timeline_spec
 from tiffin.semantics.oracle import MAX_FUTURE_SKEW_US, Fact
 from tiffin.semantics.oracle_windows import window_value

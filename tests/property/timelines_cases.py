@@ -16,7 +16,8 @@ from tiffin.contracts.online import OnlineStore, ReadRequest
 from tiffin.online.found_windows import FoundTimelines
 from tiffin.online.merging import Counts, Limits
 from tiffin.online.rows import payload_bytes
-from tiffin.online.timeline import NEVER_US, Facts, Timeline, distinct, fact_codec, is_tile, tile_facts
+from tiffin.online.tails import NEVER_US
+from tiffin.online.timeline import Facts, Timeline, distinct, fact_codec, is_tile, tile_facts
 from tiffin.online.windowed import (
     Part,
     TimelineReader,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from tiffin.contracts.options import options_from
+from tiffin.online.tails import MARK_BYTES, Room, extended
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,27 @@ class SwapBatch:
     keys: Sequence[bytes]
     expected: Sequence[bytes]
     rows: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendBatch:
+    """Facts to put behind those that rows have; for state that is mostly added to.
+
+    Attributes:
+        table: the table.
+        keys: the keys, each once.
+        rows: for each key the facts, as a row that has nothing else (``tiffin.online.tails``).
+        room: when they may be put behind what is there.
+    """
+
+    table: str
+    keys: Sequence[bytes]
+    rows: Sequence[bytes]
+    room: Room
+
+    def extended(self, held: Sequence[bytes | None]) -> list[bytes | None]:
+        """For each key its new row, from the one that is there; the rule of every store that decides in Python."""
+        return [extended(old, row, self.room) for old, row in zip(held, self.rows, strict=True)]
 
 
 class Swapped(enum.Enum):
@@ -204,6 +226,31 @@ class OnlineStore(ABC):
             StoreUnavailableError: the store cannot be reached in time.
             StoreFullError: there is no room; rows swapped before stay.
         """
+
+    def extend(self, batch: ExtendBatch) -> list[bool]:
+        """Put facts behind those that rows have, each only when ``tails.extended`` allows it; where none is, as it is.
+
+        Each key is looked at and put at one moment. A store does it in one round trip if it can; here it is a read and
+        a swap.
+
+        Returns:
+            For each key whether its facts are there now; the same for a batch that is made again because its reply was
+            lost. Facts that were refused have changed nothing: merge them.
+
+        Raises:
+            StoreError: as ``swap``.
+        """
+        held = self.read([ReadRequest(batch.table, batch.keys)])[0]
+        rows = batch.extended(held)
+        found = [row is not None for row in rows]
+        places = [place for place, row in enumerate(rows) if row is not None and row is not held[place]]
+        if places:
+            expected = [(held[place] or b"")[:MARK_BYTES] for place in places]
+            new: list[bytes] = [rows[place] for place in places]  # type: ignore[misc]
+            swapped = self.swap(SwapBatch(batch.table, [batch.keys[place] for place in places], expected, new))
+            for place, done in zip(places, swapped, strict=True):
+                found[place] = done
+        return found
 
     @abstractmethod
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:

@@ -12,20 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiffin.online.tails import NEVER_US, Room, is_simple, tail_heads
 from tiffin.online.timeline import (
-    NEVER_US,
     Facts,
     Int64Array,
     Tile,
     Timeline,
     all_tails,
-    body_of,
     distinct,
-    is_simple,
     latest_us,
+    mark_bytes,
     new_marks,
-    tail_head,
-    tail_of,
     tile_facts,
     tile_row,
 )
@@ -425,68 +422,6 @@ def merge_many(
         limits: when facts become tiles.
     """
     gone_us = spec.gone_us(now_us)
-    found = _put_behind(spec, rows, facts, sizes, NEVER_US if gone_us is None else gone_us, limits)
-    rest = np.flatnonzero([row is None for row in found])
-    added, known, late = sizes.copy(), np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    if not len(rest):
-        return ManyMerged(found, (), added, known, late)
-    some, _ = _of_keys(facts, np.repeat(np.arange(len(rows)), sizes), np.isin(np.arange(len(rows)), rest))
-    united = _unite(spec, [rows[place] for place in rest.tolist()], some, sizes[rest], gone_us, limits)
-    for place, row in zip(rest.tolist(), united.rows, strict=True):
-        found[place] = row
-    added[rest], known[rest], late[rest] = united.added, united.known, united.late
-    return ManyMerged(found, rest[list(united.alone)].tolist(), added, known, late)
-
-
-def _put_behind(
-    spec: TimelineSpec,
-    rows: Sequence[bytes | None],
-    facts: Facts,
-    sizes: Int64Array,
-    gone_us: int,
-    limits: Limits,
-) -> list[bytes | None]:
-    """The new rows of the keys whose facts all come after those that they have; ``None`` for other keys."""
-    codec, width = facts.codec, facts.codec.width
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
-    block, content = facts.block.tobytes(), facts.content
-    cuts = facts.starts[np.append(starts, len(facts))].tolist() if codec.has_content else [0] * (len(rows) + 1)
-    first = facts.event[starts].tolist()
-    given = zip(rows, starts.tolist(), ends.tolist(), first, _latest_of_each(facts, starts, ends), strict=True)
-    found: list[bytes | None] = []
-    for place, ((row, start, end, first_us, latest), mark) in enumerate(zip(given, new_marks(len(rows)), strict=True)):
-        count = end - start
-        if first_us <= gone_us or count > limits.tail:
-            found.append(None)
-            continue
-        more = block[start * width : end * width]
-        texts = content[cuts[place] : cuts[place + 1]]
-        if len(row or b"") + len(more) + len(texts) > limits.tile_bytes:
-            found.append(None)
-            continue
-        if row is None:
-            found.append(tail_head(mark, count, latest) + more + texts)
-            continue
-        tail = tail_of(row, width)
-        if tail is None or first_us <= tail[3] or tail[2] <= gone_us or tail[0] + count > limits.tail:
-            found.append(None)
-            continue
-        head = tail_head(mark, tail[0] + count, max(tail[1], latest))
-        held, held_texts = body_of(row, tail[0], width)
-        found.append(b"".join([head, held, more, held_texts, texts]))
-    return found
-
-
-def _unite(
-    spec: TimelineSpec,
-    rows: Sequence[bytes | None],
-    facts: Facts,
-    sizes: Int64Array,
-    gone_us: int | None,
-    limits: Limits,
-) -> ManyMerged:
-    """The timelines of keys whose facts may be there already, or come between those that are."""
     codec = spec.codec
     simple = np.array([row is None or is_simple(row) for row in rows], np.bool_)
     held = np.zeros(len(rows), np.int64)
@@ -541,6 +476,22 @@ def _after(facts: Facts, codes: Int64Array, gone_us: int) -> tuple[Facts, Int64A
     return facts.take(places), codes[places]
 
 
+def rows_behind(facts: Facts, sizes: Int64Array, room: Room) -> list[bytes | None]:
+    """The rows of keys that have no other facts, for a store to put behind those that it has.
+
+    Args:
+        facts: of all keys, one key's after the other's, each in order and each once.
+        sizes: (keys,) how many facts each key gets.
+        room: when they may be put there.
+
+    Returns:
+        (keys,) the rows; ``None`` for keys whose facts have to be merged.
+    """
+    first = facts.event[np.cumsum(sizes) - sizes]
+    few = (sizes <= room.most_facts) & (_sizes_bytes([None] * len(sizes), facts, sizes) <= room.most_bytes)
+    return _rows(facts, sizes, few & (first > room.gone_us))
+
+
 def _rows(facts: Facts, sizes: Int64Array, wanted: NDArray[np.bool_]) -> list[bytes | None]:
     """The rows of timelines that have only a tail; ``None`` where none is wanted."""
     codec, width = facts.codec, facts.codec.width
@@ -550,26 +501,29 @@ def _rows(facts: Facts, sizes: Int64Array, wanted: NDArray[np.bool_]) -> list[by
     found: list[bytes | None] = [None] * len(sizes)
     if not len(places):
         return found
-    blocks = facts.block.tobytes()
-    latest = _latest_of_each(facts, starts[places], ends[places])
-    content, cuts = facts.content, facts.starts if codec.has_content else None
-    parts = zip(places.tolist(), starts[places].tolist(), ends[places].tolist(), latest, strict=True)
-    for (place, start, end, newest), mark in zip(parts, new_marks(len(places)), strict=True):
-        row = tail_head(mark, end - start, newest) + blocks[start * width : end * width]
-        found[place] = row if cuts is None else row + content[cuts[start] : cuts[end]]
+    block, content = facts.block.tobytes(), facts.content
+    starts, ends = starts[places], ends[places]
+    heads = tail_heads(mark_bytes(len(places)), ends - starts, _latest_of_each(facts, starts, ends))
+    bodies = zip(places.tolist(), heads, (starts * width).tolist(), (ends * width).tolist(), strict=True)
+    for place, head, start, end in bodies:
+        found[place] = head + block[start:end]
+    if codec.has_content:
+        cuts = zip(places.tolist(), facts.starts[starts].tolist(), facts.starts[ends].tolist(), strict=True)
+        for place, start, end in cuts:
+            found[place] += content[start:end]  # type: ignore[operator]
     return found
 
 
-def _latest_of_each(facts: Facts, starts: Int64Array, ends: Int64Array) -> list[int]:
-    """The greatest time of the facts of some keys."""
+def _latest_of_each(facts: Facts, starts: Int64Array, ends: Int64Array) -> Int64Array:
+    """(keys,) the greatest time of the facts of some keys."""
     filled = ends > starts
     found = np.full(len(starts), NEVER_US, np.int64)
     if not filled.any():
-        return found.tolist()
+        return found
     found[filled] = facts.event[ends[filled] - 1]
     if facts.codec.has_known:
         # Between the keys that are wanted others may lie, so both ends are named.
         bounds = np.stack([starts[filled], ends[filled]], axis=1).ravel()
         padded = np.append(facts.known, NEVER_US)
         found[filled] = np.maximum(found[filled], np.maximum.reduceat(padded, bounds)[::2])
-    return found.tolist()
+    return found

@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from tiffin.online.blobs import cut, join_blobs
 from tiffin.online.cells import FIXED, cells_to_arrow, fixed_to_arrow
 from tiffin.online.rows import Layout, row_codec
+from tiffin.online.tails import COUNT_AT, HEAD, MARK_BYTES, NEVER_US, TILE, TIMELINE
 from tiffin.types import Bytes, FeatureType, Json, String, TimeUuid, Uuid
 from tiffin.windows.evaluate import sorted_order
 
@@ -50,17 +51,9 @@ if TYPE_CHECKING:
 
 Int64Array = NDArray[np.int64]
 
-MARK_BYTES = 16
-TIMELINE, TILE = 1, 2
-#: Before every time: nothing was deleted, no fact is in the row.
-NEVER_US = -(1 << 63)
-_HEAD = struct.Struct("<16sB3xIIIqqqq")
 _TILE = struct.Struct("<qqqIII16s")
-_COUNTS, _TAIL, _EVENT = struct.Struct("<I4xI"), struct.Struct("<I32xqq"), struct.Struct("<q")
-_TAIL_AT = 20
+_COUNTS = struct.Struct("<I4xI")
 _KIND_AT, _TILES_AT, _NO_TILES = 16, slice(24, 28), bytes(4)
-#: Tiles, the deleted stamp and the coarse time, of a timeline that has none of these.
-_BESIDE_AT, _NOTHING_BESIDE = slice(24, 56), struct.pack("<IIqqq", 0, 0, NEVER_US, NEVER_US, NEVER_US)
 _TEXTS = (String, Json, Uuid, TimeUuid)
 #: Types whose values are read from the bytes as aggregates take them.
 PLAIN: tuple[FeatureType, ...] = (*(each for each in FIXED if FIXED[each][0] != "16s"), *_TEXTS, Bytes)
@@ -375,8 +368,8 @@ class Timeline:
         """Read it from its row."""
         if row is None:
             return Timeline(codec.nothing)
-        mark, _, count, tiles, listed, deleted, known, coarse, latest = _HEAD.unpack_from(row)
-        at = _HEAD.size + listed
+        mark, _, count, tiles, listed, deleted, known, coarse, latest = HEAD.unpack_from(row)
+        at = HEAD.size + listed
         end = at + count * codec.width
         facts = Facts(codec, np.frombuffer(row, codec.dtype, count, at), row[end:] if codec.has_content else b"")
         return cls(facts, _tiles(row, tiles) if tiles else (), (deleted, known), coarse, latest, mark)
@@ -384,7 +377,7 @@ class Timeline:
     def to_bytes(self, mark: bytes) -> bytes:
         """A row of it."""
         tiles = b"".join([tile.to_bytes() for tile in self.tiles])
-        head = _HEAD.pack(
+        head = HEAD.pack(
             mark,
             TIMELINE,
             len(self.facts),
@@ -406,7 +399,7 @@ class Timeline:
 
 def _tiles(row: bytes, count: int) -> tuple[Tile, ...]:
     found = []
-    at = _HEAD.size
+    at = HEAD.size
     for _ in range(count):
         first, last, latest, facts, size_bytes, length, name = _TILE.unpack_from(row, at)
         at += _TILE.size
@@ -417,7 +410,7 @@ def _tiles(row: bytes, count: int) -> tuple[Tile, ...]:
 
 def tile_row(name: bytes, facts: Facts) -> bytes:
     """The row of a tile."""
-    return _HEAD.pack(name, TILE, len(facts), 0, 0, NEVER_US, NEVER_US, NEVER_US, NEVER_US) + facts.body()
+    return HEAD.pack(name, TILE, len(facts), 0, 0, NEVER_US, NEVER_US, NEVER_US, NEVER_US) + facts.body()
 
 
 def tile_facts(codec: FactCodec, row: bytes) -> Facts:
@@ -435,30 +428,6 @@ def has_tiles(row: bytes) -> bool:
     return row[_TILES_AT] != _NO_TILES
 
 
-def is_simple(row: bytes) -> bool:
-    """Whether a timeline is its newest facts and nothing else: no tiles, and nothing was deleted."""
-    return row[_BESIDE_AT] == _NOTHING_BESIDE
-
-
-def tail_of(row: bytes, width: int) -> tuple[int, int, int, int] | None:
-    """What a row says of its facts, where these are all that the timeline is.
-
-    Args:
-        row: the row of a timeline.
-        width: of a fact's fixed part.
-
-    Returns:
-        How many there are, the greatest of their times, and the event times of the first and the last one; ``None``
-        for a timeline that is more, or has no facts.
-    """
-    if row[_BESIDE_AT] != _NOTHING_BESIDE:
-        return None
-    count, latest, first = _TAIL.unpack_from(row, _TAIL_AT)
-    if not count:
-        return None
-    return count, latest, first, _EVENT.unpack_from(row, _HEAD.size + (count - 1) * width)[0]
-
-
 def latest_us(facts: Facts) -> int:
     """The greatest time of facts in order, event or known."""
     if not len(facts):
@@ -467,20 +436,14 @@ def latest_us(facts: Facts) -> int:
     return max(newest, int(facts.known.max())) if facts.codec.has_known else newest
 
 
-def body_of(row: bytes, count: int, width: int) -> tuple[bytes, bytes]:
-    """The facts of a timeline that is nothing else, and their contents."""
-    end = _HEAD.size + count * width
-    return row[_HEAD.size : end], row[end:]
-
-
-def tail_head(mark: bytes, count: int, latest_us: int) -> bytes:
-    """What stands before the facts of a timeline that is nothing else."""
-    return _HEAD.pack(mark, TIMELINE, count, 0, 0, NEVER_US, NEVER_US, NEVER_US, latest_us)
+def mark_bytes(count: int) -> bytes:
+    """Marks that nobody has made before, one after the other."""
+    return os.urandom(MARK_BYTES * count)
 
 
 def new_marks(count: int) -> list[bytes]:
     """Marks that nobody has made before."""
-    data = os.urandom(MARK_BYTES * count)
+    data = mark_bytes(count)
     return [data[at : at + MARK_BYTES] for at in range(0, len(data), MARK_BYTES)]
 
 
@@ -488,8 +451,8 @@ def all_tails(codec: FactCodec, rows: Iterable[bytes]) -> tuple[Facts, Int64Arra
     """The newest facts of many timelines as one, and how many each has; without building each timeline."""
     counts, blocks, contents = [], [], []
     for row in rows:
-        count, listed = _COUNTS.unpack_from(row, _TAIL_AT)
-        at = _HEAD.size + listed
+        count, listed = _COUNTS.unpack_from(row, COUNT_AT)
+        at = HEAD.size + listed
         end = at + count * codec.width
         counts.append(count)
         blocks.append(row[at:end])

@@ -14,16 +14,8 @@ from numpy.typing import NDArray
 
 from tiffin.contracts.online import OnlineStore, ReadRequest, SwapBatch
 from tiffin.errors import StoreError
-from tiffin.online.timeline import (
-    MARK_BYTES,
-    NEVER_US,
-    FactCodec,
-    Facts,
-    Timeline,
-    is_tile,
-    new_marks,
-    tile_facts,
-)
+from tiffin.online.tails import MARK_BYTES, NEVER_US
+from tiffin.online.timeline import FactCodec, Facts, Timeline, is_tile, new_marks, tile_facts
 from tiffin.operations.online import timelines_of
 from tiffin.operations.timelines import TimelineWriter
 

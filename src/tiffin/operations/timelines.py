@@ -11,12 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiffin.columns import key_codes, numpy_values, single_chunk
-from tiffin.contracts.online import OnlineStore, ReadRequest, SwapBatch, WriteBatch
+from tiffin.contracts.online import ExtendBatch, OnlineStore, ReadRequest, SwapBatch, WriteBatch
 from tiffin.errors import StoreError
 from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
-from tiffin.online.merging import Counts, Limits, Merged, Needed, latest_stamp, merge, merge_many, without
-from tiffin.online.timeline import MARK_BYTES, Facts, Timeline, distinct, new_marks
+from tiffin.online.merging import (
+    Counts,
+    Limits,
+    Merged,
+    Needed,
+    latest_stamp,
+    merge,
+    merge_many,
+    rows_behind,
+    without,
+)
+from tiffin.online.tails import MARK_BYTES, NEVER_US, Room
+from tiffin.online.timeline import Facts, Timeline, distinct, new_marks
 from tiffin.online.windowed import TimelineSpec
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN
 
@@ -117,6 +128,26 @@ class TimelineWriter:
         return counts
 
     def _write(self, keys: list[bytes], facts: Facts, sizes: Int64Array) -> Counts:
+        done = self._put_behind(keys, facts, sizes)
+        counts = Counts(added=int(sizes[done].sum()))
+        if done.all():
+            return counts
+        return counts + self._merge(*_some_of(keys, facts, sizes, np.flatnonzero(~done)))
+
+    def _put_behind(self, keys: Sequence[bytes], facts: Facts, sizes: Int64Array) -> NDArray[np.bool_]:
+        """(keys,) which keys' facts the store has put behind those that it had, so that nobody had to read them."""
+        gone_us, limits = self._spec.gone_us(self._now_us()), self._limits
+        room = Room(self._spec.codec.width, limits.tail, limits.tile_bytes, NEVER_US if gone_us is None else gone_us)
+        rows = rows_behind(facts, sizes, room)
+        done = np.array([row is not None for row in rows])
+        if done.any():
+            given = [(key, row) for key, row in zip(keys, rows, strict=True) if row is not None]
+            batch = ExtendBatch(self._table, [key for key, _ in given], [row for _, row in given], room)
+            done[done] = self._store.extend(batch)
+        return done
+
+    def _merge(self, keys: list[bytes], facts: Facts, sizes: Int64Array) -> Counts:
+        """Put facts in that may be there already, or come between those that are, or that become tiles."""
         counts = Counts()
         for attempt in range(_ATTEMPTS):
             _pause_before(attempt)
@@ -132,9 +163,7 @@ class TimelineWriter:
                 return counts
             # Counted when they are put in; others may have put them in meanwhile.
             counts -= merged.counts(refused)
-            parts = [facts.part(int(starts[place]), int(starts[place] + sizes[place])) for place in refused]
-            facts, sizes = Facts.joined(facts.codec, parts), sizes[refused]
-            keys = [keys[place] for place in refused]
+            keys, facts, sizes = _some_of(keys, facts, sizes, np.array(refused))
         raise self._contended()
 
     def _put(self, keys: Sequence[bytes], rows: Sequence[bytes | None], new: Sequence[bytes | None]) -> list[int]:
@@ -256,6 +285,15 @@ def _pause_before(attempt: int) -> None:
 
 def _mark(row: bytes | None) -> bytes:
     return b"" if row is None else row[:MARK_BYTES]
+
+
+def _some_of(
+    keys: Sequence[bytes], facts: Facts, sizes: Int64Array, places: NDArray[np.intp]
+) -> tuple[list[bytes], Facts, Int64Array]:
+    """Some keys, their facts, and how many each has."""
+    starts = np.cumsum(sizes) - sizes
+    parts = [facts.part(int(starts[place]), int(starts[place] + sizes[place])) for place in places]
+    return [keys[place] for place in places], Facts.joined(facts.codec, parts), sizes[places]
 
 
 def _chunks(ends: Int64Array) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from tiffin.contracts.online import OnlineStore, ReadRequest, SwapBatch, TableInfo, WriteBatch, WriteResult
+from tiffin.contracts.online import (
+    ExtendBatch,
+    OnlineStore,
+    ReadRequest,
+    SwapBatch,
+    TableInfo,
+    WriteBatch,
+    WriteResult,
+)
 from tiffin.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -105,6 +113,10 @@ class FallbackStore(OnlineStore):
     def swap(self, batch: SwapBatch) -> list[bool]:
         """As the store."""
         return self.inner.swap(batch)
+
+    def extend(self, batch: ExtendBatch) -> list[bool]:
+        """As the store."""
+        return self.inner.extend(batch)
 
     async def write_async(self, batch: WriteBatch) -> WriteResult:
         """As the store."""

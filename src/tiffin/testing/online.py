@@ -24,11 +24,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
-from tiffin.contracts.online import OnlineLocation, OnlineStore, ReadRequest, SwapBatch, WriteBatch
+from tiffin.contracts.online import ExtendBatch, OnlineLocation, OnlineStore, ReadRequest, SwapBatch, WriteBatch
 from tiffin.errors import StoreError
 from tiffin.online.rows import tombstone
+from tiffin.online.tails import NEVER_US, Room, extended, tail_heads
 from tiffin.testing.races import OnlineStoreRaces
 
 TABLE = "suite.driver_stats.1"
@@ -37,6 +39,20 @@ TABLE = "suite.driver_stats.1"
 def row(stamp: int, content: bytes = b"") -> bytes:
     """A row of the suite: a stamp that orders it, and content."""
     return stamp.to_bytes(8, "big") + content
+
+
+#: Bytes of a fact of the suite, and event times whose bytes order otherwise than the numbers.
+_WIDTH = 24
+_EVENTS = (-(1 << 62), -(1 << 33), -3, -2, 0, 255, 256, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 53) + 1, (1 << 53) + 2)
+
+
+def facts_row(chance: random.Random, count: int, first: int | None = None) -> bytes:
+    """A row of facts of the suite, with contents; from a random event time on, or from a chosen one."""
+    first = chance.randrange(len(_EVENTS) - count + 1) if first is None else first
+    events = _EVENTS[first : first + count]
+    head = tail_heads(chance.randbytes(16), np.array([count]), np.array([max(events) + chance.randrange(2)]))[0]
+    facts = [event.to_bytes(8, "little", signed=True) + chance.randbytes(_WIDTH - 8) for event in events]
+    return b"".join([head, *facts, chance.randbytes(chance.randrange(9))])
 
 
 def key(number: int) -> bytes:
@@ -131,6 +147,38 @@ class OnlineStoreSuite(OnlineStoreRaces):
         for keys in ([], [key(1)]):
             with pytest.raises(StoreError, match=r"suite\.none"):
                 store.swap(SwapBatch("suite.none", keys, [b""] * len(keys), [row(1)] * len(keys)))
+
+    def test_facts_are_put_behind_by_the_rule(self, store: OnlineStore) -> None:
+        chance = random.Random(3)
+        room = Room(_WIDTH, 12, 64 + 12 * _WIDTH + 40, gone_us=_EVENTS[2])
+        keys = [key(n) for n in range(min(2000, self.most_keys))]
+        for _ in range(4):
+            rows = [facts_row(chance, chance.randint(1, 4)) for _ in keys]
+            held = store.read([ReadRequest(TABLE, keys)])[0]
+            expected = [extended(old, row, room) for old, row in zip(held, rows, strict=True)]
+            for _ in range(2):  # a second time as after a reply that was lost
+                done = store.extend(ExtendBatch(TABLE, keys, rows, room))
+                assert done == [new is not None for new in expected]
+                stay = [new or old for new, old in zip(expected, held, strict=True)]
+                assert store.read([ReadRequest(TABLE, keys)]) == [stay]
+        assert 0 < sum(done) < len(keys)
+
+    def test_timelines_that_are_more_than_their_facts_take_none(self, store: OnlineStore) -> None:
+        chance = random.Random(4)
+        old, new = facts_row(chance, 2, first=0), facts_row(chance, 1, first=5)
+        room = Room(_WIDTH, 100, 10_000, gone_us=NEVER_US)
+        changed = [old[:at] + b"\x01" + old[at + 1 :] for at in range(24, 56)]
+        keys = [key(n) for n in range(len(changed) + 1)]
+        assert all(store.swap(SwapBatch(TABLE, keys, [b""] * len(keys), [*changed, old])))
+        done = store.extend(ExtendBatch(TABLE, keys, [new] * len(keys), room))
+        assert done == [False] * len(changed) + [True]
+        assert store.read([ReadRequest(TABLE, keys)]) == [[*changed, extended(old, new, room)]]
+
+    def test_facts_put_behind_nothing_change_nothing(self, store: OnlineStore) -> None:
+        room = Room(_WIDTH, 100, 10_000, gone_us=NEVER_US)
+        assert store.extend(ExtendBatch(TABLE, [], [], room)) == []
+        with pytest.raises(StoreError, match=r"suite\.none"):
+            store.extend(ExtendBatch("suite.none", [key(1)], [facts_row(random.Random(1), 1)], room))
 
     # --- WR-1: newest wins -------------------------------------------------------------------------------------------
 

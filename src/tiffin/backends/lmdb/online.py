@@ -14,6 +14,7 @@ import lmdb
 from tiffin.backends.lmdb import layout
 from tiffin.backends.lmdb.config import LmdbOptions
 from tiffin.contracts.online import (
+    ExtendBatch,
     OnlineCapabilities,
     OnlineLocation,
     OnlineStore,
@@ -265,9 +266,19 @@ class LmdbOnlineStore(OnlineStore):
             found = list(map(Swapped.of, held, batch.expected, batch.rows))
             for key, row, each in zip(batch.keys, batch.rows, found, strict=True):
                 if each is Swapped.NOW:
-                    place = layout.row_key(number, key)
-                    transaction.put(place, layout.with_key(key, row) if layout.is_long(place) else row)
+                    _put(transaction, number, key, row)
         return [each is not Swapped.REFUSED for each in found]
+
+    def extend(self, batch: ExtendBatch) -> list[bool]:
+        """Put facts behind those that rows have, in one transaction."""
+        with self._failures("written"), self._environment.begin(write=True) as transaction:
+            number = self._number(transaction, batch.table)
+            held = self._read_table(transaction, ReadRequest(batch.table, batch.keys))
+            rows = batch.extended(held)
+            for key, row, old in zip(batch.keys, rows, held, strict=True):
+                if row is not None and row is not old:
+                    _put(transaction, number, key, row)
+        return [row is not None for row in rows]
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, in one transaction."""
@@ -348,3 +359,9 @@ def _from(transaction: Any, start: bytes) -> Iterator[tuple[bytes, bytes]]:
     with transaction.cursor() as cursor:
         if cursor.set_range(start):
             yield from cursor.iternext()
+
+
+def _put(transaction: Any, number: bytes, key: bytes, row: bytes) -> None:
+    """Put a row in, whatever is there."""
+    place = layout.row_key(number, key)
+    transaction.put(place, layout.with_key(key, row) if layout.is_long(place) else row)

@@ -110,6 +110,50 @@ return done
 """
 )
 
+#: KEYS: as above. ARGV: the mark, then what ``_room`` makes of a ``Room``, then for each key a row of facts. For each
+#: key 1 or 0, whether its facts are there now, or ``ANOTHER_MARK``. It is ``tails.extended``; Lua has no integers of 64
+#: bits, so times are compared by their halves.
+EXTEND = Script(
+    _HELD
+    + """
+local width, most, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local gone, beside = ARGV[5], ARGV[6]
+local function later(a, at, b, bt)
+  local x, y = struct.unpack('<i4', a, at + 4), struct.unpack('<i4', b, bt + 4)
+  if x ~= y then return x > y end
+  return struct.unpack('<I4', a, at) > struct.unpack('<I4', b, bt)
+end
+local function extended(held, row)
+  local had, more = struct.unpack('<I4', held, 21), struct.unpack('<I4', row, 21)
+  if had == 0 or string.sub(held, 25, 56) ~= beside then return nil end
+  if had + more > most or #held + #row - 64 > most_bytes then return nil end
+  local last, cut = 64 + had * width, 64 + more * width
+  if not later(row, 65, held, last - width + 1) then return nil end
+  if not later(held, 65 + math.floor(had / 2) * width, gone, 1) then return nil end
+  local latest = later(row, 57, held, 57) and row or held
+  return string.sub(row, 1, 20) .. struct.pack('<I4', had + more) .. beside .. string.sub(latest, 57, 64)
+    .. string.sub(held, 65, last) .. string.sub(row, 65, cut) .. string.sub(held, last + 1) .. string.sub(row, cut + 1)
+end
+local sets, done = {}, {}
+for i = 1, count do
+  local old, row = held[i], ARGV[6 + i]
+  done[i] = 1
+  if not old or string.sub(old, 1, 16) ~= string.sub(row, 1, 16) then
+    local new = row
+    if old then new = extended(old, row) end
+    if new then
+      sets[#sets + 1] = KEYS[first + i - 1]
+      sets[#sets + 1] = new
+    else
+      done[i] = 0
+    end
+  end
+end
+if #sets > 0 then redis.call('MSET', unpack(sets)) end
+return done
+"""
+)
+
 #: KEYS: the hash of tables, the counter, the mark. ARGV: a new mark, names. Numbers are given out where there are none.
 ENSURE = """
 redis.call('SETNX', KEYS[3], table.remove(ARGV, 1))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -19,6 +20,7 @@ from tiffin.backends.redis.config import RedisOptions
 from tiffin.contracts.guard import Guard
 from tiffin.contracts.loops import PerLoop
 from tiffin.contracts.online import (
+    ExtendBatch,
     OnlineCapabilities,
     OnlineLocation,
     OnlineStore,
@@ -29,6 +31,7 @@ from tiffin.contracts.online import (
     WriteResult,
 )
 from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
+from tiffin.online.tails import NOTHING_BESIDE
 
 T = TypeVar("T")
 Command = tuple[Any, ...]
@@ -336,14 +339,26 @@ class RedisOnlineStore(OnlineStore):
 
     def swap(self, batch: SwapBatch) -> list[bool]:
         """Put rows in the place of others by a script, part by part; each part is compared and put at one moment."""
+        return self._all_done(batch, layout.SWAP, lambda part: (*batch.expected[part], *batch.rows[part]))
+
+    def extend(self, batch: ExtendBatch) -> list[bool]:
+        """Put facts behind those that rows have by a script, part by part."""
+        room = batch.room
+        limits = (room.width, room.most_facts, room.most_bytes, struct.pack("<q", room.gone_us), NOTHING_BESIDE)
+        return self._all_done(batch, layout.EXTEND, lambda part: (*limits, *batch.rows[part]))
+
+    def _all_done(
+        self, batch: SwapBatch | ExtendBatch, script: layout.Script, given_of: Callable[[slice], Command]
+    ) -> list[bool]:
+        """Run a script that tells for each key whether it was done, part by part."""
         done: list[bool] = []
         size = 1 if self._is_cluster else _ROWS_PER_SCRIPT
         for start in range(0, max(len(batch.keys), 1), size):
             part = slice(start, start + size)
-            keys, given = batch.keys[part], (*batch.expected[part], *batch.rows[part])
+            keys, given = batch.keys[part], given_of(part)
 
             def call(until: float, keys: Sequence[bytes] = keys, given: Command = given) -> list[int]:
-                return self._call(self._run_on(batch.table, keys, layout.SWAP, given), until) or []
+                return self._call(self._run_on(batch.table, keys, script, given), until) or []
 
             done += map(bool, self._guard.write(call))
         return done

@@ -27,6 +27,7 @@ from tiffin.backends.sqlite.tables import (
     table_name,
 )
 from tiffin.contracts.online import (
+    ExtendBatch,
     OnlineCapabilities,
     OnlineLocation,
     OnlineStore,
@@ -269,10 +270,26 @@ class SqliteOnlineStore(OnlineStore):
             held = self._read_table(connection, ReadRequest(batch.table, batch.keys))
             found = list(map(Swapped.of, held, batch.expected, batch.rows))
             places = [place for place, each in enumerate(found) if each is Swapped.NOW]
-            for part, keys, some in places_by_part([batch.keys[place] for place in places]):
-                sql = f"INSERT OR REPLACE INTO {quote(batch.table, part)} (key, row) VALUES (?, ?)"
-                connection.executemany(sql, [(key, batch.rows[places[n]]) for key, n in zip(keys, some, strict=True)])
+            self._replace(connection, batch.table, [batch.keys[n] for n in places], [batch.rows[n] for n in places])
         return [each is not Swapped.REFUSED for each in found]
+
+    def extend(self, batch: ExtendBatch) -> list[bool]:
+        """Put facts behind those that rows have: no other writer is let in between look and put."""
+        with self._transaction(batch.table) as connection:
+            connection.execute(f"SELECT 1 FROM {quote(batch.table)} LIMIT 0")  # no keys ask for no table
+            held = self._read_table(connection, ReadRequest(batch.table, batch.keys))
+            rows = batch.extended(held)
+            new = [(key, row) for key, row, old in zip(batch.keys, rows, held, strict=True) if row and row is not old]
+            self._replace(connection, batch.table, [key for key, _ in new], [row for _, row in new])
+        return [row is not None for row in rows]
+
+    @staticmethod
+    def _replace(connection: sqlite3.Connection, table: str, keys: Sequence[bytes], rows: Sequence[bytes]) -> None:
+        """Put rows in, whatever is there."""
+        for part, names, places in places_by_part(keys):
+            sql = f"INSERT OR REPLACE INTO {quote(table, part)} (key, row) VALUES (?, ?)"
+            order = sorted(range(len(names)), key=names.__getitem__)
+            connection.executemany(sql, [(names[n], rows[places[n]]) for n in order])
 
     def read(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """The rows of many keys of many tables, in one statement where their number allows it."""
