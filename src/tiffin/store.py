@@ -11,7 +11,7 @@ from tiffin.time import MIN_US
 
 if TYPE_CHECKING:
     import threading
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import pandas as pd
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tiffin.operations.stream import StreamStatus
     from tiffin.operations.stream_counts import SourceProgress
     from tiffin.planning.apply import ApplyPlan
+    from tiffin.quality.leaks import LeakLimits, LeakReport
     from tiffin.time import Clock
 
 
@@ -406,6 +407,29 @@ class FeatureStore(WithGaps):
             keys=keys,
             only_known=filter_by_created_timestamp or None,
         )
+
+    def check_leaks(
+        self,
+        job: RetrievalJob,
+        label: str | None = None,
+        *,
+        before: timedelta | None = None,
+        limits: LeakLimits | None = None,
+    ) -> LeakReport:
+        """Whether a training set knows what nobody knew at its times, and how much of it is there at all.
+
+        Args:
+            job: what ``get_historical_features`` gave.
+            label: the column of the entity rows that a model is to tell; without it only views are looked at.
+            before: also look at how well features told the label so long before each row's time.
+            limits: what is allowed; ``report.raise_if_leaking()`` refuses what is not.
+
+        Raises:
+            InputError: there is no such column, or it has one value only.
+        """
+        from tiffin.quality.leaks import check_leaks
+
+        return check_leaks(job, label, before=before, limits=limits)
 
     def create_saved_dataset(
         self,

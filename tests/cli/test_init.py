@@ -27,6 +27,7 @@ def test_a_new_repository_has_the_files_that_users_know(tiffin: Tiffin, here: Pa
         "README.md",
         "feature_repo/feature_store.yaml",
         "feature_repo/feature_definitions.py",
+        "feature_repo/test_features.py",
         "feature_repo/test_workflow.py",
         "feature_repo/data/driver_stats.parquet",
     }

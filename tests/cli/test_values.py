@@ -221,3 +221,14 @@ def test_training_and_serving_agree(tiffin: Tiffin, labels: Path) -> None:
     served = tiffin("get-online-features", *words, "--service", "model", "--json").data["values"]
     for name in ("revenue", "orders"):
         assert served[name] == [row[name] for row in trained]
+
+
+def test_a_training_set_that_may_leak_is_refused_on_request(tiffin: Tiffin, labels: Path) -> None:
+    words = ["get-historical-features", "-d", "labels.csv", "-f", "sales:revenue", "--label", "label", "--before", "2h"]
+    out = tiffin(*words).out
+    assert "TELLS THE LABEL" in out
+    assert "May leak: revenue: whether it is there tells 100.0% of the label" in out
+    data = tiffin(*words, "--json").data
+    assert [(leak["kind"], leak["subject"]) for leak in data["report"]["leaks"]] == [("presence", "revenue")]
+    assert "the training set may leak: revenue" in tiffin(*words, "--check", code=1).err
+    assert tiffin(*words[:5], "--check").code == 0

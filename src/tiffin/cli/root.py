@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tiffin.cli import failures
-from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream
+from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, test
 from tiffin.cli.invocation import LOG_LEVELS, Invocation, configure_logging
 
 
@@ -102,5 +102,6 @@ for _command in (
     about.configuration,
     about.completion,
     about.version,
+    test.test,
 ):
     root.add_command(_command)

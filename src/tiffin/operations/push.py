@@ -117,14 +117,14 @@ def _append(ctx: Context, views: list[FeatureView], df: Any, wanted: NDArray[np.
     table = facts_table(views[0], df)
     for view in views:
         checked_rows(ctx, view, df)
-    rows = _source_rows(source, table, ctx.offline.schema(source))
+    rows = source_rows(source, table, ctx.offline.schema(source))
     if wanted is not None and not wanted.all():
         rows = rows.filter(pa.array(wanted))
     ctx.offline.append(source, rows)
     return int(rows.num_rows)
 
 
-def _source_rows(source: DataSource, table: pa.Table, schema: Mapping[str, pa.DataType]) -> pa.Table:
+def source_rows(source: DataSource, table: pa.Table, schema: Mapping[str, pa.DataType]) -> pa.Table:
     """Rows with the columns of the source, in its types; a column that is not given is null.
 
     Raises:

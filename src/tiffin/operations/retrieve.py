@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tiffin.columns import numpy_values, pandas_type, single_chunk
+from tiffin.columns import arrow_column, numpy_values, pandas_type, single_chunk
 from tiffin.compat.gaps import RETRIEVAL_JOB, WithGaps
 from tiffin.contracts.offline import OfflineEngine, ViewReport
 from tiffin.definitions import FeatureService, ValidationReference
@@ -23,13 +24,13 @@ from tiffin.operations.versions import load_versions
 from tiffin.operations.windows import join_windows
 from tiffin.planning.references import Selection, check_entity_collisions, resolve_features
 from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
-from tiffin.time import DAY_US, from_us, to_us
+from tiffin.time import DAY_US, duration_us, from_us, to_us
 from tiffin.transforms.column import Column
 from tiffin.transforms.profile import deviations
 from tiffin.transforms.run import Function, compute
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import pandas as pd
     import polars as pl
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     from tiffin.operations.context import Context
     from tiffin.types import FeatureType
+
+log = logging.getLogger("tiffin.retrieval")
 
 #: Entity rows that are joined at once when the answer is read in batches.
 _BATCH_ROWS = 1_000_000
@@ -114,7 +117,9 @@ class RetrievalJob(WithGaps):
 
     @cached_property
     def _joined(self) -> tuple[pa.Table, RetrievalReport]:
-        return _join(self._engine, self._plan, self._functions, self._rows, self._spine)
+        found = _join(self._engine, self._plan, self._functions, self._rows, self._spine)
+        log.info("what became of the cells of a retrieval:\n%s", found[1])
+        return found
 
     @property
     def report(self) -> RetrievalReport:
@@ -163,6 +168,18 @@ class RetrievalJob(WithGaps):
     def feature_names(self) -> list[str]:
         """The feature columns of the answer, in order."""
         return [column.name for column in self._plan.columns]
+
+    def earlier(self, by: timedelta) -> RetrievalJob:
+        """The same entity rows, each as of some time before its own."""
+        import pyarrow as pa
+
+        times = numpy_values(self.times) - duration_us(by)
+        rows = self._rows
+        place = rows.table.column_names.index(rows.time_column)
+        moved = arrow_column(times, pa.timestamp("us", "UTC"))
+        table = rows.table.set_column(place, rows.time_column, moved)
+        shifted = EntityRows(table, table, rows.time_column)
+        return RetrievalJob(self._engine, self._plan, self._functions, shifted, self.full_feature_names, self._asked)
 
     def to_arrow(self, validation_reference: ValidationReference | None = None) -> pa.Table:
         """Entity columns and features as an Arrow table.

@@ -10,11 +10,13 @@ from tiffin.cli import frames
 from tiffin.cli.invocation import Invocation, json_option, pass_invocation
 from tiffin.cli.output import print_json, print_rows, print_table, say
 from tiffin.errors import RequestError
+from tiffin.time import parse_duration
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tiffin.operations.retrieve import RetrievalJob, RetrievalReport
+    from tiffin.operations.retrieve import RetrievalJob
+    from tiffin.quality.leaks import LeakReport
     from tiffin.store import FeatureStore
 
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 @click.option("--full-feature-names", is_flag=True, help="Call the columns view__feature.")
 @click.option("-o", "--output", metavar="FILE", help="Write the training set to a .parquet or .csv file.")
 @click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many rows to show.")
+@click.option("--label", metavar="COLUMN", help="What a model is to tell; says which features tell it too well.")
+@click.option("--before", metavar="DURATION", help="With --label: how well features told it so long before each row.")
+@click.option("--check", is_flag=True, help="Exit with 1 when the training set may leak.")
 @click.option("--explain", is_flag=True, help="Print what would be read, and how; nothing is run.")
 @json_option
 @pass_invocation
@@ -47,6 +52,9 @@ def get_historical_features(
     full_feature_names: bool,
     output: str | None,
     limit: int,
+    label: str | None,
+    before: str | None,
+    check: bool,
     explain: bool,
     as_json: bool,
 ) -> None:
@@ -74,9 +82,12 @@ def get_historical_features(
             say(job.explain())
             return
         table = job.to_arrow()
+        leaks = store.check_leaks(job, label, before=parse_duration(before) if before else None)
         if output:
             _write(job, table, output)
-        _print_answer(table, job.report, output, limit, as_json)
+        _print_answer(table, leaks, output, limit, as_json)
+        if check:
+            leaks.raise_if_leaking()
 
 
 def wanted_features(store: FeatureStore, features: tuple[str, ...], service: str | None) -> Any:
@@ -106,12 +117,12 @@ def _write(job: RetrievalJob, table: pa.Table, output: str) -> None:
         job.persist(output, allow_overwrite=True)
 
 
-def _print_answer(table: pa.Table, report: RetrievalReport, output: str | None, limit: int, as_json: bool) -> None:
+def _print_answer(table: pa.Table, leaks: LeakReport, output: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         answer: dict[str, Any] = {
             "row_count": table.num_rows,
             "columns": [{"name": field.name, "type": str(field.type)} for field in table.schema],
-            "report": report.to_dict(),
+            "report": leaks.to_dict(),
         }
         print_json(answer | ({"output": output} if output else {"rows": frames.python_rows(table)}))
         return
@@ -122,7 +133,17 @@ def _print_answer(table: pa.Table, report: RetrievalReport, output: str | None, 
             say(f"... {limit:,} of {table.num_rows:,} rows; -o FILE writes them all", dim=True)
         say()
     columns = ["VIEW", "ROWS", "MATCHED", "EXPIRED", "MISSING", "TIES", "KNOWN LATER"]
-    rows = [[v.view, v.rows, v.matched, v.expired, v.missing, v.ties, v.known_later] for v in report.views]
+    rows = [[v.view, v.rows, v.matched, v.expired, v.missing, v.ties, v.known_later] for v in leaks.views]
     print_table(columns, rows, thousands=True)
+    if leaks.features:
+        say()
+        strengths = [[f.feature, _share(f.strength), _share(f.presence), _share(f.before)] for f in leaks.features]
+        print_table(["FEATURE", "TELLS THE LABEL", "BY BEING THERE", "BEFORE"], strengths)
+    for leak in leaks.leaks:
+        say(f"May leak: {leak}", bold=True)
     if output:
         say(f"Wrote {table.num_rows:,} rows and {table.num_columns} columns to {output}", bold=True)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""Whether features are what they should be."""
