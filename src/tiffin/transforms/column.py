@@ -145,9 +145,9 @@ def held_to(values: Sequence[Any], dtype: FeatureType) -> Column:
         values = [_plain(row, value, exact) for row, value in enumerate(values)]
     if dtype in _LIMITS:
         limit = _LIMITS[dtype]
-        for row, value in enumerate(values):
-            if value is not None and not -limit <= value < limit:
-                raise Misfit(row, value)
+        numbers = [value for value in values if value is not None]
+        if numbers and not -limit <= min(numbers) <= max(numbers) < limit:
+            raise Misfit(*next((row, v) for row, v in enumerate(values) if v is not None and not -limit <= v < limit))
     if dtype is Float32:
         values = [None if value is None else _rounded(value) for value in values]
     return Column(dtype, python=values)
@@ -192,7 +192,8 @@ def _kept(values: Sequence[Any], dtype: FeatureType) -> pa.Array:
     import pyarrow as pa
 
     try:
-        column = pa.array([storable(value, dtype) for value in values], arrow_type(dtype))
+        given = values if dtype in _EXACT else [storable(value, dtype) for value in values]
+        column = pa.array(given, arrow_type(dtype))
     except pa.ArrowException as error:
         raise TypeError(str(error)) from error
     check_cells(column, dtype, "value")

@@ -123,25 +123,27 @@ def _singleton(
     outputs = outputs_of(view)
     found: dict[str, list[Any]] = {name: [] for name in outputs}
     columns = [column.python() for column in inputs.values()]
+    kept = [(values.append, name) for name, values in found.items()]
+    checked: Any = None
     for number, values in enumerate(zip(*columns, strict=True)):
-        row = dict(zip(inputs, values, strict=True))
-        # The function may change its row.
-        shown = {name: row[name] for name in (*view.join_keys, view.time_columns[0]) if name in row}
         try:
-            given = function(row)
+            given = function(dict(zip(inputs, values, strict=True)))
         except TiffinError:
             raise
         except Exception as error:
-            at = ", ".join(f"{name}={value}" for name, value in shown.items())
+            shown = (*view.join_keys, view.time_columns[0])
+            at = ", ".join(f"{name}={value}" for name, value in zip(inputs, values, strict=True) if name in shown)
             raise failed(view, error, list(inputs), inputs, _REMEDY, f" in row {number} ({at})") from error
         if given is None:
             continue
         if not isinstance(given, Mapping):
             what = f"gives a {type(given).__name__}, where a dict or None is expected"
             raise broken(view, what, "return {column: value}, or None to leave the row out")
-        _check_names(view, given, outputs, inputs)
-        for name, kept in found.items():
-            kept.append(given[name])
+        if given.keys() != checked:
+            _check_names(view, given, outputs, inputs)
+            checked = set(given)
+        for keep, name in kept:
+            keep(given[name])
     return found
 
 
