@@ -263,6 +263,15 @@ class OnlineStore(ABC):
             StoreError: a table was never ensured.
         """
 
+    @property
+    def stands_in(self) -> bool:
+        """Whether the last read here was answered by something that stands in for the store.
+
+        What belongs together, a row and the rows that it names, may then not all be there, and reading again does not
+        help. Asked by who just read, in the same thread or task. Never true of a store itself.
+        """
+        return False
+
     async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """Like ``read``; a store without native async uses a thread."""
         return await asyncio.to_thread(self.read, requests)

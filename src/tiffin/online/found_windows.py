@@ -54,18 +54,30 @@ class FoundTimelines:
         """The keys of the tiles that have to be read, too; none but for keys with many facts."""
         if not any([row is not None and has_tiles(row) for row in self._rows]):  # noqa: C419 - a list is faster
             return []
-        windows = self._view.request.windows
-        found: dict[bytes, None] = {}
-        for key, row in zip(self._keys, self._rows, strict=True):
-            if key is not None and row is not None and has_tiles(row):
-                names = tiles_to_read(Timeline.of(self._view.spec.codec, row), windows, self._now_us)
-                found |= dict.fromkeys(key + name for name in names)
-        return list(found)
+        found = (self._tiles_to_read(key, row) for key, row in zip(self._keys, self._rows, strict=True))
+        return list(dict.fromkeys(tile for tiles in found for tile in tiles))
 
-    def put_tiles(self, keys: Sequence[bytes], rows: Sequence[bytes | None]) -> bool:
-        """Take the rows of the tiles; false when one is gone, because the timeline was written anew meanwhile."""
+    def _tiles_to_read(self, key: bytes | None, row: bytes | None) -> list[bytes]:
+        """The keys of the tiles that the windows of one entity row need."""
+        if key is None or row is None or not has_tiles(row):
+            return []
+        timeline = Timeline.of(self._view.spec.codec, row)
+        return [key + name for name in tiles_to_read(timeline, self._view.request.windows, self._now_us)]
+
+    def put_tiles(self, keys: Sequence[bytes], rows: Sequence[bytes | None], *, are_all: bool = True) -> bool:
+        """Take the rows of the tiles; false when one is gone, because the timeline was written anew meanwhile.
+
+        Unless ``are_all``: a key of which one is missing then counts as one that was never seen.
+        """
         self._tiles = {key: row for key, row in zip(keys, rows, strict=True) if row is not None}
-        return len(self._tiles) == len(keys)
+        if len(self._tiles) == len(keys):
+            return True
+        if not are_all:
+            self._rows = [
+                row if all(tile in self._tiles for tile in self._tiles_to_read(key, row)) else None
+                for key, row in zip(self._keys, self._rows, strict=True)
+            ]
+        return not are_all
 
     def __len__(self) -> int:
         return len(self._rows)

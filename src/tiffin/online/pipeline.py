@@ -82,11 +82,21 @@ class OnlineRead:
                 further.append(ReadRequest(view.table, tiles))
         return further
 
-    def take_tiles(self, requests: Sequence[ReadRequest], found: Sequence[Sequence[bytes | None]]) -> bool:
-        """Take the tiles; false when one is gone, because facts came meanwhile: read everything again."""
+    def take_tiles(
+        self, requests: Sequence[ReadRequest], found: Sequence[Sequence[bytes | None]], *, are_all: bool = True
+    ) -> bool:
+        """Take the tiles; false when one is gone, because facts came meanwhile: read everything again.
+
+        Args:
+            requests: what ``take`` gave.
+            found: for each request its rows.
+            are_all: whether nothing is missing but for that reason. Otherwise a key of which a tile is missing is
+                answered as if nothing was found: a part of its facts would give a number that never was.
+        """
         waiting = [each for each in self._found if not isinstance(each, FoundRows) and each.tiles()]
         return all(
-            each.put_tiles(request.keys, rows) for each, request, rows in zip(waiting, requests, found, strict=True)
+            each.put_tiles(request.keys, rows, are_all=are_all)
+            for each, request, rows in zip(waiting, requests, found, strict=True)
         )
 
     def answer(self) -> OnlineResponse | None:

@@ -96,7 +96,7 @@ def _answered(ctx: Context, read: OnlineRead) -> OnlineResponse | None:
     """Read, and tiles where a key has many facts; all of it again when these were replaced in between."""
     for _ in range(_MAX_READS):
         tiles = read.take(ctx.online.read(read.requests), ctx.now_us())
-        if not tiles or read.take_tiles(tiles, ctx.online.read(tiles)):
+        if not tiles or read.take_tiles(tiles, ctx.online.read(tiles), are_all=not ctx.online.stands_in):
             return read.answer()
     raise _replaced()
 
@@ -104,7 +104,7 @@ def _answered(ctx: Context, read: OnlineRead) -> OnlineResponse | None:
 async def _answered_async(ctx: Context, read: OnlineRead) -> OnlineResponse | None:
     for _ in range(_MAX_READS):
         tiles = read.take(await ctx.online.read_async(read.requests), ctx.now_us())
-        if not tiles or read.take_tiles(tiles, await ctx.online.read_async(tiles)):
+        if not tiles or read.take_tiles(tiles, await ctx.online.read_async(tiles), are_all=not ctx.online.stands_in):
             return read.answer()
     raise _replaced()
 

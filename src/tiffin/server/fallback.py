@@ -59,8 +59,15 @@ class FallbackStore(OnlineStore):
         """Those of the store behind."""
         return self.inner.capabilities
 
+    @property
+    def stands_in(self) -> bool:
+        """Whether what is read here comes from something else than the store by now, since a read found none."""
+        return bool(_used.get())
+
     def read(self, requests: Sequence[ReadRequest]) -> Rows:
-        """As the store, or instead of it."""
+        """As the store, or instead of it; what was begun without the store ends without it, and waits for it once."""
+        if self.stands_in:
+            return self._known(requests)
         try:
             found = self.inner.read(requests)
         except StoreUnavailableError as error:
@@ -68,7 +75,9 @@ class FallbackStore(OnlineStore):
         return self._remembered(requests, found)
 
     async def read_async(self, requests: Sequence[ReadRequest]) -> Rows:
-        """As the store, or instead of it."""
+        """Like ``read``."""
+        if self.stands_in:
+            return self._known(requests)
         try:
             found = await self.inner.read_async(requests)
         except StoreUnavailableError as error:
@@ -91,6 +100,9 @@ class FallbackStore(OnlineStore):
         if labels is None:
             raise error
         labels.append(self._mode)
+        return self._known(requests)
+
+    def _known(self, requests: Sequence[ReadRequest]) -> Rows:
         with self._lock:
             return [[self._seen.get((request.table, key)) for key in request.keys] for request in requests]
 
