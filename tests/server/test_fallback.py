@@ -97,10 +97,16 @@ def tiles_after_a_few_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timelines, "Limits", lambda: LIMITS)
 
 
+def write_rides(folder: Path, drivers: Sequence[int]) -> None:
+    """The history of rides: one of each driver, as often as it comes, all at noon."""
+    times = pa.array([NOON_US] * len(drivers), pa.timestamp("us", "UTC"))
+    rides = {"driver_id": pa.array(drivers, pa.int64()), "km": pa.array(map(float, drivers), pa.float64()), "ts": times}
+    pq.write_table(pa.table(rides), folder / "rides.parquet")
+
+
 def repository(folder: Path, store: Store) -> Repository:
     opened = open_repository(folder, [STATS], online=store)
-    rides = {"driver_id": pa.int64(), "km": pa.float64(), "ts": pa.timestamp("us", "UTC")}
-    pq.write_table(pa.schema(rides).empty_table(), folder / "rides.parquet")
+    write_rides(folder, [])
     add(opened, DRIVER, RIDES, LABELS, made)
 
     def put(view: str, minutes_ago: Sequence[int], **columns: Sequence[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import pytest
 
 from server.apps import Served, drivers, rows, served
 from tiffin.definitions import FeatureService
+from tiffin.server.answers import Error, FeastError
+from tiffin.server.routes import Route
 from tiffin.server.routes_about import ROUTES
 
 ELEVEN = "2024-06-01T11:00:00Z"
@@ -66,6 +67,9 @@ ODD: list[Any] = [
 KINDS = ("application/json", "application/msgpack", "application/vnd.apache.arrow.stream", "*/*;q=x", "")
 
 
+BY_PATH = {route.path: route for route in ROUTES}
+
+
 def damaged(value: Any, chance: random.Random) -> Any:
     """A value with something in it replaced, added or taken away."""
     if chance.random() < 0.15:
@@ -78,14 +82,68 @@ def damaged(value: Any, chance: random.Random) -> Any:
     return value
 
 
+#: Values that no encoder writes, put in the place of others as they stand: numbers beyond all types, too many levels,
+#: what JSON or msgpack have no word for, and lengths that are promised and not kept.
+RAW = {
+    KINDS[0]: [
+        *(b"1" * 400, b"-1e999", b"1e400", b"0." + b"0" * 400 + b"1", b"00", b"1.", b"NaN", b"Infinity", b"tru"),
+        *(
+            b"[" * 5_000 + b"]" * 5_000,
+            b'{"a":' * 3_000 + b"1" + b"}" * 3_000,
+            b'{"a":1,"a":2}',
+            b'{"rows":[],"rows":0}',
+        ),
+        *(b'"\\ud800"', b'"\\u0000"', b'"\xff"', b'"\n"', b"\xef\xbb\xbf1", b"'x'", b"1,", b"", b"\x00"),
+    ],
+    KINDS[1]: [
+        *(
+            b"\xcf" + b"\xff" * 8,
+            b"\xd3\x80" + b"\x00" * 7,
+            b"\xcb\x7f\xf8" + b"\x00" * 6,
+            b"\xcb\xff\xf0" + b"\x00" * 6,
+        ),
+        *(b"\x91" * 5_000 + b"\x01", b"\x81\xa1a" * 3_000 + b"\x01", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff"),
+        *(
+            b"\xc6\xff\xff\xff\xff",
+            b"\xc1",
+            b"\xc7\x03\x05abc",
+            b"\xd6\xff\x00\x00\x00\x01",
+            b"\xa2\xff\xfe",
+            b"\x81\x01\x02",
+        ),
+    ],
+}
+_MARK = "in the place of this"
+
+
+def marked(value: Any, chance: random.Random) -> Any:
+    """A value with a mark somewhere in it."""
+    if chance.random() < 0.2 or not isinstance(value, dict | list) or not value:
+        return _MARK
+    if isinstance(value, dict):
+        name = chance.choice(list(value))
+        return value | {name: marked(value[name], chance)}
+    place = chance.randrange(len(value))
+    return [*value[:place], marked(value[place], chance), *value[place + 1 :]]
+
+
 def body_of(path: str, chance: random.Random, kind: str) -> bytes:
-    if chance.random() < 0.1:
+    """Random bytes; or a body that is right with a raw value in it, or with odd ones; some cut off, some with a few
+    bytes changed.
+    """
+    way = chance.random()
+    encode: Any = msgspec.msgpack.encode if kind == KINDS[1] else msgspec.json.encode
+    if way < 0.1:
         return chance.randbytes(chance.randrange(50))
-    value = damaged(BODIES[path], chance)
-    try:
-        body = msgspec.msgpack.encode(value) if kind == KINDS[1] else json.dumps(value).encode()
-    except OverflowError:
-        return b""
+    if way < 0.4:
+        body = encode(marked(BODIES[path], chance)).replace(encode(_MARK), chance.choice(RAW[kind]))
+    else:
+        try:
+            body = encode(damaged(BODIES[path], chance))
+        except OverflowError:
+            return b""
+    if chance.random() < 0.1:
+        return body[: chance.randrange(len(body) + 1)]
     if chance.random() < 0.2:
         place = chance.randrange(len(body) + 1)
         body = body[:place] + chance.randbytes(chance.randrange(3)) + body[place + chance.randrange(3) :]
@@ -98,7 +156,17 @@ async def ask(server: Served, seed: int) -> int:
     body = body_of(path, chance, kind)
     response = await server.post(path, body, content_type=kind, accept=chance.choice(KINDS))
     assert response.status_code in (200, 202, 404, 409, 413, 422, 501), (seed, path, body, response.text)
+    if response.headers.get("content-type") == KINDS[0]:
+        try:
+            msgspec.json.decode(response.content, type=answer_of(BY_PATH[path], response.status_code))
+        except msgspec.DecodeError as error:
+            raise AssertionError(seed, path, body, response.text) from error
     return response.status_code
+
+
+def answer_of(route: Route, status: int) -> Any:
+    """The type of the body of an answer."""
+    return route.gives.get(status, FeastError if route.has_feast_errors else Error)
 
 
 async def ask_many(folder: Path, count: int) -> dict[int, int]:

@@ -59,7 +59,7 @@ def materialize(
 
     Raises:
         NotFoundError: a view does not exist.
-        RequestError: the interval is turned round, or a view is not online.
+        RequestError: the interval is turned round, or a view is not online or has no history.
         MaterializationError: a view failed; says which views are loaded and which are not.
     """
     start_us, end_us, now_us = to_us(start_date), to_us(end_date), ctx.now_us()
@@ -84,7 +84,7 @@ def materialize_incremental(
 
     Raises:
         NotFoundError: a view does not exist.
-        RequestError: a view is not online.
+        RequestError: a view is not online or has no history.
         MaterializationError: a view failed; says which views are loaded and which are not.
     """
     end_us, now_us = to_us(end_date), ctx.now_us()
@@ -212,5 +212,12 @@ def chosen_views(snapshot: Snapshot, names: Sequence[str] | None) -> list[Featur
                 subject=view.subject,
                 location=view.location,
                 hint="declare online=True",
+            )
+        if view.batch_source is None:
+            raise RequestError(
+                f"{view.subject} has no history to load from",
+                subject=view.subject,
+                location=view.location,
+                hint="give its push or stream source a batch_source, or push its facts",
             )
     return views

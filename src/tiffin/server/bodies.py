@@ -59,10 +59,6 @@ class FeastIncremental(msgspec.Struct):
     version: str | None = None
 
 
-class FeastDocuments(msgspec.Struct):
-    """A search by similarity, which is not supported."""
-
-
 class Read(msgspec.Struct, forbid_unknown_fields=True):
     """Which features of which entities. One of ``features`` and ``service``, and one of ``rows`` and ``columns``."""
 

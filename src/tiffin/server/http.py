@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiffin.errors import InputError, LimitError, TiffinError
+from tiffin.errors import InputError, LimitError, RequestError, TiffinError
 
 if TYPE_CHECKING:
     from tiffin.governance.access import Principal
@@ -19,6 +19,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON, MSGPACK, ARROW = "application/json", "application/msgpack", "application/vnd.apache.arrow.stream"
 _MSGPACK_NAMES = (MSGPACK, "application/x-msgpack", "application/vnd.msgpack")
+
+
+#: How a flag of the query is written; as Feast's server takes it.
+_FLAGS = dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True) | dict.fromkeys(
+    ("false", "0", "no", "off", "f", "n"), False
+)
 
 
 class ClientGone(Exception):
@@ -54,10 +60,17 @@ class Call:
         return self.headers.get(name.encode(), b"").decode("latin-1")
 
     def flag(self, name: str) -> bool:
-        """Whether a flag of the query is set."""
+        """Whether a flag of the query is set.
+
+        Raises:
+            RequestError: it is neither set nor unset.
+        """
         from urllib.parse import parse_qs
 
-        return parse_qs(self.query).get(name, ["false"])[-1].lower() in ("true", "1")
+        said = parse_qs(self.query, keep_blank_values=True).get(name, ["false"])[-1]
+        if said.lower() not in _FLAGS:
+            raise RequestError(f"{name} is {said!r}", hint=f"write {name}=true, or leave it out")
+        return _FLAGS[said.lower()]
 
     @property
     def sends_msgpack(self) -> bool:
@@ -121,7 +134,7 @@ class Reply:
     async def send(self, send: Send, request_id: str) -> None:
         """Hand it to the server."""
         headers = [
-            (b"content-type", self.content_type.encode()),
+            *([(b"content-type", self.content_type.encode())] if self.body else ()),
             (b"content-length", str(len(self.body)).encode()),
             (b"x-request-id", request_id.encode()),
             *self.headers,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from tiffin.definitions import AuthzedAction
 
@@ -28,6 +28,8 @@ class Route:
         handler: answers.
         summary: what it does, for people.
         takes: the body, a struct; ``None`` when there is none.
+        gives: the bodies of answers by status, those that are no error everywhere; ``None`` for no body.
+        kinds: the content types that an answer may have.
         deadline: how long it may take: as a ``read``, as a ``write``, or ``None`` for no limit.
         has_feast_errors: whether errors look like those of Feast's server.
         query: flags of the query, with what they mean.
@@ -40,6 +42,8 @@ class Route:
     handler: Handler
     summary: str
     takes: type | None = None
+    gives: Mapping[int, Any] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ("application/json",)
     deadline: Literal["read", "write"] | None = "read"
     has_feast_errors: bool = False
     query: tuple[tuple[str, str], ...] = ()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from tiffin import __version__
 from tiffin.errors import StoreError, TiffinError, UnsupportedError
+from tiffin.server.answers import Health, Readiness
 from tiffin.server.fallback import FallbackStore
 from tiffin.server.http import Call, Reply, json_reply
 from tiffin.server.openapi import openapi
@@ -87,13 +89,14 @@ def _page() -> str:
     return (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 
 
+_READINESS = {200: Readiness, 503: Readiness}
 #: Every route of the server.
 ROUTES: tuple[Route, ...] = (
     *V1_ROUTES,
     *FEAST_ROUTES,
-    Route("GET", "/health/live", "nothing", live, "Whether the process answers."),
-    Route("GET", "/health/ready", "nothing", ready, "Whether requests should come here."),
-    Route("GET", "/metrics", "identity", metrics, "Numbers for Prometheus."),
-    Route("GET", "/openapi.json", "nothing", description, "This description."),
-    Route("GET", "/docs", "nothing", page, "A page to try the routes."),
+    Route("GET", "/health/live", "nothing", live, "Whether the process answers.", gives={200: Health}),
+    Route("GET", "/health/ready", "nothing", ready, "Whether requests should come here.", gives=_READINESS),
+    Route("GET", "/metrics", "identity", metrics, "Numbers for Prometheus.", gives={200: str}, kinds=("text/plain",)),
+    Route("GET", "/openapi.json", "nothing", description, "This description.", gives={200: dict[str, Any]}),
+    Route("GET", "/docs", "nothing", page, "A page to try the routes.", gives={200: str}, kinds=("text/html",)),
 )

@@ -10,7 +10,7 @@ import msgspec
 from tiffin.definitions import AuthzedAction, PushMode
 from tiffin.errors import AccessError, NotFoundError, RequestError, TiffinError, UnsupportedError
 from tiffin.operations.materialize import materialize, materialize_incremental
-from tiffin.server import bodies
+from tiffin.server import answers, bodies
 from tiffin.server.http import Call, Reply, decoded, json_reply
 from tiffin.server.routes import Route
 from tiffin.server.serving import LoadUnderWayError, Serving
@@ -130,8 +130,9 @@ async def _load(
     if version not in (None, "latest"):
         call.is_decided = True
         raise UnsupportedError(f"version {version!r} cannot be loaded", hint="the current version is loaded")
+    is_async, _ = (call.flag(name) for name, _ in _FLAGS)
     task = serving.begin_load(call, views, load)
-    if call.flag("async"):
+    if is_async:
         return json_reply({"status": "accepted", "feature_views": views or []}, 202)
     await task
     return _NULL
@@ -146,6 +147,9 @@ def _check_refused(refused: list[int]) -> None:
         )
 
 
+#: The type of null, as msgspec names it.
+_Null = type(None)
+_LOADS = {200: _Null, 202: answers.FeastAccepted, 409: answers.FeastUnderWay}
 _FLAGS = (("async", "answer at once, and load in the background"), ("force", "accepted for compatibility"))
 ROUTES = (
     Route(
@@ -155,6 +159,7 @@ ROUTES = (
         get_online_features,
         "Features by column, as Feast's server gives them.",
         bodies.FeastRead,
+        {200: answers.FeastFeatures},
         has_feast_errors=True,
         example='{"features": ["driver_stats:conv_rate"], "entities": {"driver_id": [1001]}}',
     ),
@@ -165,6 +170,7 @@ ROUTES = (
         push,
         "Push facts to every view of a push source.",
         bodies.FeastPush,
+        {200: None},
         deadline="write",
         has_feast_errors=True,
         example='{"push_source_name": "driver_stats_push", "df": {"driver_id": [1001]}, "to": "online"}',
@@ -176,6 +182,7 @@ ROUTES = (
         write_to_online_store,
         "Write facts of one view.",
         bodies.FeastWrite,
+        {200: _Null},
         deadline="write",
         has_feast_errors=True,
         example='{"feature_view_name": "driver_stats", "df": {"driver_id": [1001]}}',
@@ -187,6 +194,7 @@ ROUTES = (
         load_range,
         "Load a range of event times from the sources.",
         bodies.FeastMaterialize,
+        _LOADS,
         deadline=None,
         has_feast_errors=True,
         query=_FLAGS,
@@ -199,6 +207,7 @@ ROUTES = (
         load_increment,
         "Load what came since the last time.",
         bodies.FeastIncremental,
+        _LOADS,
         deadline=None,
         has_feast_errors=True,
         query=_FLAGS,
@@ -208,5 +217,7 @@ ROUTES = (
         Route("POST", path, "identity", documents, "Not supported.", has_feast_errors=True)
         for path in ("/retrieve-online-documents", "/search")
     ),
-    Route("GET", "/health", "nothing", health, "Whether the registry can be read."),
+    Route(
+        "GET", "/health", "nothing", health, "Whether the registry can be read.", gives={200: None, 503: answers.Health}
+    ),
 )

@@ -12,9 +12,9 @@ from tiffin.errors import AccessError, InputError
 from tiffin.governance.access import check_access, resources_of
 from tiffin.online.response import OnlineResponse
 from tiffin.operations.materialize import materialize, materialize_incremental
-from tiffin.server import bodies
+from tiffin.server import answers, bodies
 from tiffin.server.facts import columns_of
-from tiffin.server.http import ARROW, MSGPACK, Call, Reply, decoded, json_reply, refuse_ext
+from tiffin.server.http import ARROW, JSON, MSGPACK, Call, Reply, decoded, json_reply, refuse_ext
 from tiffin.server.routes import Route
 from tiffin.server.serving import Serving
 from tiffin.server.wire import arrow_body, json_body, msgpack_body
@@ -116,6 +116,8 @@ ROUTES = (
         features,
         "Features of entities, as rows or columns; JSON, msgpack or Arrow by the Accept header.",
         bodies.Read,
+        {200: answers.Features},
+        (JSON, MSGPACK, ARROW),
         example='{"features": ["driver_stats:conv_rate"], "rows": [{"driver_id": 1001}], "details": true}',
     ),
     Route(
@@ -125,6 +127,7 @@ ROUTES = (
         push,
         "Push facts to every view of a push source.",
         bodies.Push,
+        {200: answers.Pushed},
         deadline="write",
         example='{"source": "driver_stats_push", "rows": [{"driver_id": 1001}]}',
     ),
@@ -135,6 +138,7 @@ ROUTES = (
         write,
         "Write facts of one view into the online store.",
         bodies.Write,
+        {200: answers.Written},
         deadline="write",
         example='{"view": "driver_stats", "rows": [{"driver_id": 1001}]}',
     ),
@@ -145,6 +149,7 @@ ROUTES = (
         load,
         "Load the online store from the sources: a range, or what came since the last time.",
         bodies.Materialize,
+        {200: answers.Loaded},
         deadline=None,
         example='{"end": "2024-01-02T00:00:00Z"}',
     ),
@@ -154,5 +159,6 @@ ROUTES = (
         AuthzedAction.DESCRIBE,
         definitions,
         "The project's entities, views and services, as far as you may see them.",
+        gives={200: answers.Definitions},
     ),
 )
