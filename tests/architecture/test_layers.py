@@ -41,6 +41,7 @@ CLIENTS = {
     "google": {"messages/protobuf.py"},
     "lmdb": {"backends/lmdb"},
     "sqlglot": {"sql"},
+    "opentelemetry": {"server/traces.py", "server/app.py"},
     "click": {"cli"},
     "rich": {"cli"},
     "yaml": {"config.py", "cli"},

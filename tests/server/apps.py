@@ -23,6 +23,7 @@ from tiffin.definitions import Definition
 from tiffin.server.app import FeatureServer
 from tiffin.server.options import ServerOptions
 from tiffin.server.serving import Serving
+from tiffin.server.traces import Traces
 from unit.online.drivers import ROUTE, STATS, WEATHER, WORLD, push
 
 
@@ -49,10 +50,10 @@ class Served:
 
 
 @asynccontextmanager
-async def served(repository: Repository, **options: Any) -> AsyncIterator[Served]:
+async def served(repository: Repository, traces: Traces | None = None, **options: Any) -> AsyncIterator[Served]:
     """A server of a repository."""
     logs = BytesIO()
-    app = FeatureServer(Serving(repository, ServerOptions(**options), logs))
+    app = FeatureServer(Serving(repository, ServerOptions(**options), logs, traces))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         try:

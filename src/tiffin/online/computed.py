@@ -52,12 +52,20 @@ class ComputedValues:
         """The values of one feature.
 
         Raises:
-            FunctionError: the function fails, or gives something else than it declares.
+            TiffinError: as ``run``.
+        """
+        return self.run()[column.view][column.feature]
+
+    def run(self) -> list[list[Column]]:
+        """The values of all views and features, computed once.
+
+        Raises:
+            FunctionError: a function fails, or gives something else than it declares.
             TypeMismatchError: a value of the request is not of its type; names the row.
         """
         if self._columns is None:
             self._columns = self._compute()
-        return self._columns[column.view][column.feature]
+        return self._columns
 
     def event_us(self, stored: Sequence[Sequence[int | None]]) -> list[list[int | None]]:
         """Per on-demand view and entity row, the event time of the oldest fact that it is computed from."""

@@ -52,6 +52,21 @@ class OnlineResponse(WithGaps):
         self._found = found
         self._computed = computed
 
+    @property
+    def computed_views(self) -> tuple[str, ...]:
+        """The on-demand views whose functions the answer needs."""
+        return tuple(view.name for view in self._plan.computed)
+
+    def compute(self) -> None:
+        """Run the functions now, instead of when a value is first asked for.
+
+        Raises:
+            FunctionError: a function fails, or gives something else than it declares.
+            TypeMismatchError: a value of the request is not of its type; names the row.
+        """
+        if self._computed is not None:
+            self._computed.run()
+
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
         """Column name to values, one per entity row.
 

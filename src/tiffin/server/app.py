@@ -30,8 +30,11 @@ from tiffin.server.routes import Route
 from tiffin.server.routes_about import ROUTES
 from tiffin.server.routes_feast import error_reply
 from tiffin.server.serving import Serving
+from tiffin.server.traces import open_traces
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from tiffin.store import FeatureStore
 
 log = logging.getLogger("tiffin.server")
@@ -40,6 +43,8 @@ _BY_PATH = {(route.method, route.path): route for route in ROUTES}
 _PATHS = {route.path for route in ROUTES}
 _CHALLENGE = (b"www-authenticate", b"Bearer")
 _MOST_ID_BYTES = 128
+#: The status, for logs, of a request whose client went away.
+_GONE = 499
 
 
 class FeatureServer:
@@ -132,15 +137,26 @@ class FeatureServer:
             ANYBODY,
         )
         route = _BY_PATH.get((call.method, path))
+        traces = self.serving.traces
+        if traces is None:
+            status = await self._reply(route, call, send)
+        else:
+            with traces.request(call, route) as span:
+                status = await self._reply(route, call, send)
+                traces.answered(span, call, status)
+        if status != _GONE:
+            seconds = time.perf_counter() - began
+            self.serving.metrics.request(route.path if route else "unknown", status, seconds)
+        self._log(call, status, began)
+
+    async def _reply(self, route: Route | None, call: Call, send: Send) -> int:
+        """Answer, and say with which status."""
         try:
             reply = await self._guarded(route, call)
             await reply.send(send, call.request_id)
         except ClientGone:
-            self._log(call, 499, began)
-            return
-        seconds = time.perf_counter() - began
-        self.serving.metrics.request(route.path if route else "unknown", reply.status, seconds)
-        self._log(call, reply.status, began)
+            return _GONE
+        return reply.status
 
     async def _guarded(self, route: Route | None, call: Call) -> Reply:
         """The reply of a route, whatever happens in it."""
@@ -222,7 +238,10 @@ class FeatureServer:
 
 
 def create_app(
-    store: FeatureStore, options: ServerOptions | None = None, log_stream: IO[bytes] | None = None
+    store: FeatureStore,
+    options: ServerOptions | None = None,
+    log_stream: IO[bytes] | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> FeatureServer:
     """An ASGI application that serves a feature store; the store belongs to it from now on.
 
@@ -230,10 +249,12 @@ def create_app(
         store: the store.
         options: limits and manners; those of ``feature_store.yaml`` when left out.
         log_stream: where logs go, binary; nowhere when left out.
+        tracer_provider: where traces go (OpenTelemetry); as the environment says when left out.
 
     Raises:
         ConfigError: the settings are wrong.
+        BackendNotFoundError: the environment asks for traces, and OpenTelemetry is not installed.
     """
     if options is None:
         options = ServerOptions.from_section(store.config.feature_server)
-    return FeatureServer(Serving(store.context, options, log_stream))
+    return FeatureServer(Serving(store.context, options, log_stream, open_traces(tracer_provider)))

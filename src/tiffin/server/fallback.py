@@ -7,23 +7,11 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
 
-from tiffin.contracts.online import (
-    ExtendBatch,
-    OnlineStore,
-    ReadRequest,
-    SwapBatch,
-    TableInfo,
-    WriteBatch,
-    WriteResult,
-)
+from tiffin.contracts.online import OnlineStore, ReadRequest
 from tiffin.errors import StoreUnavailableError
+from tiffin.server.forwarding import ForwardingStore, Rows
 
-if TYPE_CHECKING:
-    from tiffin.contracts.online import OnlineCapabilities
-
-Rows = list[list[bytes | None]]
 _used: ContextVar[list[str] | None] = ContextVar("fallback_used", default=None)
 
 
@@ -38,7 +26,7 @@ def watch_fallback() -> Iterator[list[str]]:
         _used.reset(token)
 
 
-class FallbackStore(OnlineStore):
+class FallbackStore(ForwardingStore):
     """Stands before an online store. Rows that it answers with are old or none, and are judged by age like all others.
 
     Args:
@@ -48,16 +36,11 @@ class FallbackStore(OnlineStore):
     """
 
     def __init__(self, inner: OnlineStore, mode: str, most_rows: int) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._mode = mode
         self._most_rows = most_rows
         self._seen: OrderedDict[tuple[str, bytes], bytes | None] = OrderedDict()
         self._lock = threading.Lock()
-
-    @property
-    def capabilities(self) -> OnlineCapabilities:  # type: ignore[override]
-        """Those of the store behind."""
-        return self.inner.capabilities
 
     @property
     def stands_in(self) -> bool:
@@ -105,58 +88,3 @@ class FallbackStore(OnlineStore):
     def _known(self, requests: Sequence[ReadRequest]) -> Rows:
         with self._lock:
             return [[self._seen.get((request.table, key)) for key in request.keys] for request in requests]
-
-    def ensure(self, tables: Sequence[str]) -> None:
-        """As the store."""
-        self.inner.ensure(tables)
-
-    def drop(self, tables: Sequence[str]) -> None:
-        """As the store."""
-        self.inner.drop(tables)
-
-    def tables(self, prefix: str = "") -> list[TableInfo]:
-        """As the store."""
-        return self.inner.tables(prefix)
-
-    def write(self, batch: WriteBatch) -> WriteResult:
-        """As the store."""
-        return self.inner.write(batch)
-
-    def swap(self, batch: SwapBatch) -> list[bool]:
-        """As the store."""
-        return self.inner.swap(batch)
-
-    def extend(self, batch: ExtendBatch) -> list[bool]:
-        """As the store."""
-        return self.inner.extend(batch)
-
-    async def write_async(self, batch: WriteBatch) -> WriteResult:
-        """As the store."""
-        return await self.inner.write_async(batch)
-
-    def scan(self, table: str, *, page_rows: int = 10_000) -> Iterator[list[tuple[bytes, bytes]]]:
-        """As the store."""
-        return self.inner.scan(table, page_rows=page_rows)
-
-    def delete(self, table: str, keys: Sequence[bytes]) -> int:
-        """As the store."""
-        return self.inner.delete(table, keys)
-
-    def get_cursor(self, table: str) -> bytes | None:
-        """As the store."""
-        return self.inner.get_cursor(table)
-
-    def put_cursor(self, table: str, cursor: bytes) -> None:
-        """As the store."""
-        self.inner.put_cursor(table, cursor)
-
-    def close(self) -> None:
-        """As the store."""
-        self.inner.close()
-
-    async def close_async(self) -> None:
-        """As the store."""
-        await self.inner.close_async()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)

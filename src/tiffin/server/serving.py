@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tiffin.server.bodies import Columns, Rows
     from tiffin.server.http import Call
     from tiffin.server.options import ServerOptions
+    from tiffin.server.traces import Traces
 
 T = TypeVar("T")
 
@@ -44,14 +45,18 @@ class Serving:
         ctx: the opened repository; from now on its definitions are exchanged by this object alone.
         options: limits and manners.
         log_stream: where logs go, binary; ``None`` for nowhere.
+        traces: makes spans, where they are wanted.
 
     Raises:
         ConfigError: the settings are wrong.
     """
 
-    def __init__(self, ctx: Context, options: ServerOptions, log_stream: IO[bytes] | None) -> None:
+    def __init__(
+        self, ctx: Context, options: ServerOptions, log_stream: IO[bytes] | None, traces: Traces | None = None
+    ) -> None:
         self.ctx = ctx
         self.options = options
+        self.traces = traces
         self.logs = JsonLog(log_stream, ctx.clock)
         self.pool = Pool(options.threads, options.max_waiting, "tiffin-server")
         self.metrics = open_metrics(ctx.config.online_store.type if ctx.config.online_store else "none", ctx.clock)
@@ -75,6 +80,8 @@ class Serving:
         # Not the offline engine, which a worker that loads nothing has no use for, and which is large.
         _ = self.ctx.registry, self.ctx.online, self.ctx.snapshot()
         self.ctx.stop_looking()
+        if self.traces is not None:
+            self.ctx.replace_online(self.traces.store(self.ctx.online))
         if self.options.fallback != "none" and not isinstance(self.ctx.online, FallbackStore):
             store = FallbackStore(self.ctx.online, self.options.fallback, self.options.fallback_rows)
             self.ctx.replace_online(store)
@@ -87,6 +94,8 @@ class Serving:
         self.feature_log.close()
         self.logs.flush()
         self.ctx.close()
+        if self.traces is not None:
+            self.traces.close()
 
     # Reading
 
@@ -123,6 +132,8 @@ class Serving:
         if self.ctx.online.capabilities.native_async and count * width < _MANY_VALUES:
             with watch_fallback() as labels:
                 response = await read_online_async(self.ctx, wanted, entity_rows, full_feature_names)
+            if self.traces is not None:
+                self.traces.compute(response)
             label = labels[0] if labels else ""
             body = write(response, label)
         else:
@@ -169,6 +180,8 @@ class Serving:
     ) -> tuple[OnlineResponse, str]:
         with watch_fallback() as labels:
             response = read_online(self.ctx, wanted, entity_rows, full_feature_names)
+        if self.traces is not None:
+            self.traces.compute(response)
         return response, labels[0] if labels else ""
 
     def _check_size(self, wanted: Sequence[str] | FeatureService, entity_rows: Rows | Columns) -> int:
@@ -194,8 +207,11 @@ class Serving:
     ) -> None:
         self.metrics.read(dict.fromkeys(response.view_of.values()), count, seconds)
         self.metrics.freshness(response)
-        if isinstance(wanted, FeatureService):
-            call.notes["service"] = wanted.name
+        service = wanted.name if isinstance(wanted, FeatureService) else ""
+        if self.traces is not None:
+            self.traces.read(response, count, service, label)
+        if service:
+            call.notes["service"] = service
         call.notes["rows"] = count
         if label:
             self.metrics.fallback(label)
@@ -323,6 +339,8 @@ class Serving:
     ) -> T:
         """Do something that the audit log is to have: what cannot be written down is not done."""
         names = [view.name for view in views]
+        if self.traces is not None:
+            self.traces.note(views=names)
         await self.record(call, event, views=names)
         try:
             return await (pool or self.pool).run(work)
