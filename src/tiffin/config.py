@@ -211,6 +211,19 @@ class RepoConfig(_Section):
         """``max_future_skew_seconds`` in microseconds."""
         return int(self.max_future_skew_seconds * 1_000_000)
 
+    @property
+    def audit_log(self) -> Path | None:
+        """The file of the audit log, of the server and of applies; ``None`` when there is none."""
+        file = audit_log_of(self.feature_server) if isinstance(self.feature_server, Mapping) else ""
+        return self.repo_path / file if file else None
+
+
+def audit_log_of(section: Mapping[str, Any]) -> str:
+    """The file that a ``feature_server`` section names for its audit log, by our key or Feast's; empty when none."""
+    older = section.get("audit_logging")
+    named = older.get("file_path", "feast_audit.log") if isinstance(older, Mapping) and older.get("enabled") else ""
+    return str(section.get("audit_log") or named)
+
 
 def load_config(repo_path: str | Path | None = None, fs_yaml_file: str | Path | None = None) -> RepoConfig:
     """Read the settings of a repository.

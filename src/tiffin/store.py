@@ -82,6 +82,10 @@ class FeatureStore(WithGaps):
 
         refuse_argument("FeatureStore", "embedding_provider", embedding_provider, FEATURE_STORE["embedding_provider"])
         self.context = open_context(repo_path, config, fs_yaml_file, clock)
+        if self.config.audit_log is not None:
+            from tiffin.governance.audit import AuditLog
+
+            self.context.write_down = AuditLog(self.config.audit_log, self.context.clock).append
 
     def __enter__(self) -> FeatureStore:
         return self

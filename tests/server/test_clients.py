@@ -237,6 +237,38 @@ def test_keys_are_sent(tmp_path: Path) -> None:
         assert READER[0] not in repr(reader)
 
 
+async def test_a_program_that_reads_through_the_server_may_do_no_more_than_its_key(tmp_path: Path) -> None:
+    from server.test_security import API_KEYS, READER, READS, WRITER, WRITES
+
+    def program(url: str, key: str) -> FeatureStore:
+        auth = {"type": "api_key", "token": key}
+        return FeatureStore(config=RepoConfig(project="tests", online_store={"type": "remote", "path": url}, auth=auth))
+
+    with (
+        Running(drivers(tmp_path, READS, WRITES, auth=API_KEYS)) as running,
+        program(running.url, READER[0]) as reader,
+        program(running.url, WRITER[0]) as writer,
+        program(running.url, "tiffin_reader_guessed") as nobody,
+    ):
+        facts = pa.table(FACTS)
+        assert reader.get_online_features(["stats:trips"], rows(1)).to_dict()["trips"] == [10]
+        assert writer.write_to_online_store("stats", facts).written == 1
+        refused = [
+            lambda: reader.get_online_features(["stats:trips", "weather:sky"], [{"driver_id": 1, "city": "Oslo"}]),
+            lambda: reader.write_to_online_store("stats", facts),
+            lambda: reader.push("stats_push", facts),
+            lambda: writer.get_online_features(["stats:trips"], rows(1)),
+            lambda: writer.push("stats_push", facts, to=PushMode.ONLINE_AND_OFFLINE),
+        ]
+        for ask in refused:
+            with pytest.raises(AccessError, match="may not"):
+                ask()
+        with pytest.raises(AccessError, match="may not"):
+            await writer.get_online_features_async(["stats:trips"], rows(1))
+        with pytest.raises(AuthenticationError):
+            nobody.get_online_features(["stats:trips"], rows(1))
+
+
 def test_the_client_needs_no_data_library() -> None:
     heavy = ("pandas", "polars", "pyarrow", "numpy", "duckdb", "sqlalchemy", "sqlglot", "pydantic", "httpx", "uvicorn")
     code = f"import sys, tiffin.client; print([name for name in {heavy} if name in sys.modules])"

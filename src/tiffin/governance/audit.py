@@ -105,12 +105,16 @@ def _last_hash(file: IO[bytes]) -> str:
     size = file.seek(0, os.SEEK_END)
     if not size:
         return START
-    file.seek(max(0, size - _TAIL_BYTES))
-    tail = file.read()
-    if not tail.endswith(b"\n"):
-        raise ValueError("its last line is not whole; move the file away")
-    last = json.loads(tail.rstrip(b"\n").rpartition(b"\n")[2])
-    return str(last["hash"])
+    wanted = _TAIL_BYTES
+    while True:
+        file.seek(max(0, size - wanted))
+        tail = file.read()
+        if not tail.endswith(b"\n"):
+            raise ValueError("its last line is not whole; move the file away")
+        _, line_break, last = tail[:-1].rpartition(b"\n")
+        if line_break or wanted >= size:
+            return str(json.loads(last)["hash"])
+        wanted *= 2
 
 
 def _hash(line: Mapping[str, Any]) -> str:

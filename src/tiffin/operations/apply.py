@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions import Definition
 from tiffin.errors import RegistryConflictError, RequestError
@@ -91,10 +92,11 @@ def teardown(ctx: Context) -> None:
 
     The tables go first: when that fails half way, the definitions are still there and it can be run again.
     """
-    if ctx.config.online_store is not None:
-        tables = ctx.online.tables(prefix=f"{ctx.project}.")
-        ctx.online.drop([info.table for info in tables])
-    ctx.registry.forget(ctx.project)
+    with _written_down(ctx, "teardown"):
+        if ctx.config.online_store is not None:
+            tables = ctx.online.tables(prefix=f"{ctx.project}.")
+            ctx.online.drop([info.table for info in tables])
+        ctx.registry.forget(ctx.project)
     ctx.refresh()
 
 
@@ -104,19 +106,37 @@ def _carry_out(ctx: Context, made: ApplyPlan, message: str = "") -> ApplyPlan:
     In this order a failure of the store leaves the definitions as they were; tables without definitions are empty and
     harm nobody. It is done for an empty plan as well, so that a run after a failure converges.
     """
-    if ctx.config.online_store is not None:
-        ctx.online.ensure(_tables(made.snapshot))
     if made.is_empty:
+        _ensure(ctx, made)
         return made
-    ctx.registry.commit(
-        made.snapshot,
-        made.base_version,
-        created_us=ctx.now_us(),
-        author=author(),
-        message=message or made.summary,
-    )
+    message = message or made.summary
+    changes = [f"{change.action} {change.kind} {change.name}" for change in made.changes]
+    with _written_down(ctx, "apply", version=made.version, message=message, changes=changes):
+        _ensure(ctx, made)
+        ctx.registry.commit(made.snapshot, made.base_version, created_us=ctx.now_us(), author=author(), message=message)
     ctx.adopt(made.snapshot)
     return made
+
+
+@contextmanager
+def _written_down(ctx: Context, event: str, **fields: Any) -> Iterator[None]:
+    """Have what is done within written down before it is done, where somebody wants to know; and that it failed."""
+    write_down = ctx.write_down
+    if write_down is None:
+        yield
+        return
+    fields = {"user": author(), "project": ctx.project, **fields}
+    write_down({"event": event, **fields})
+    try:
+        yield
+    except BaseException as error:
+        write_down({"event": f"{event}_failed", **fields, "error": type(error).__name__})
+        raise
+
+
+def _ensure(ctx: Context, made: ApplyPlan) -> None:
+    if ctx.config.online_store is not None:
+        ctx.online.ensure(_tables(made.snapshot))
 
 
 def _tables(snapshot: Snapshot) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiffin.errors import ConfigError
 from tiffin.operations import loader
@@ -25,7 +26,13 @@ class Context:
     Args:
         config: the settings.
         clock: tells ``now``; the machine's clock when left out.
+
+    Attributes:
+        write_down: called with what is about to be done to definitions; what it raises keeps that from being done.
+            ``None`` where nobody wants to know.
     """
+
+    write_down: Callable[[Mapping[str, Any]], object] | None = None
 
     def __init__(self, config: RepoConfig, clock: Clock | None = None) -> None:
         self.config = config

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from tiffin.config import audit_log_of
 from tiffin.contracts.options import options_from
 from tiffin.errors import ConfigError
 
@@ -45,7 +46,7 @@ class ServerOptions:
             ``stale`` (the rows that this worker saw last) or ``default`` (as if nothing was found).
         fallback_rows: how many rows each worker keeps for ``stale``.
         access_log: a line of JSON for every request.
-        audit_log: the file of writes and refusals, relative to the repository; none when empty.
+        audit_log: the file of writes, applies and refusals, relative to the repository; none when empty.
         log_rows: of served features: how many rows may wait to be written; those above are counted and dropped.
         log_seconds: of served features: how often they are written.
     """
@@ -87,7 +88,6 @@ class ServerOptions:
         if not isinstance(section, Mapping):
             raise ConfigError("feature_server is no section", hint="write options below it, one a line")
         own: dict[str, Any] = {str(name): value for name, value in section.items() if name not in _OLDER}
-        audit = own.pop("audit_logging", None)
-        if isinstance(audit, Mapping) and audit.get("enabled"):
-            own.setdefault("audit_log", str(audit.get("file_path", "feast_audit.log")))
+        if own.pop("audit_logging", None) is not None:
+            own["audit_log"] = audit_log_of(section)
         return options_from(cls, "feature_server", own)

@@ -92,7 +92,7 @@ def new_api_key(name: str, roles: tuple[str, ...], as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--newest-hash", default="", metavar="HASH", help="The hash of the last line, as it was kept elsewhere.")
 def verify_audit_log(file: Path, newest_hash: str) -> None:
-    """Check that an audit log of the server is as it was written."""
+    """Check that an audit log is as it was written."""
     from tiffin.governance.audit import verify_audit_log as verify
 
     count = verify(file, newest_hash)
