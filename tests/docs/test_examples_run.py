@@ -14,9 +14,14 @@ PAGES = ["docs/quickstart.md", "docs/testing.md", "docs/windows.md"]
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 
+def blocks_of(page: Path, language: str) -> list[str]:
+    """The examples of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    blocks = blocks_of(ROOT / page, "python")
     assert blocks
     script = tmp_path / "page.py"
     script.write_text("\n".join(blocks))

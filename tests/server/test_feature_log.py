@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from server.apps import drivers, rows, served
+from parity.repository import commit
+from server.apps import add, drivers, rows, served
 from tiffin.definitions import FeatureService, FileLoggingDestination, LoggingConfig
+from tiffin.errors import UnsupportedError
 from tiffin.operations.online import read_online
 from tiffin.server.feature_log import sampled_rows
-from unit.online.drivers import opened
+from unit.online.drivers import STATS, opened
 
 
 def service(share: float = 1.0, path: str = "served") -> FeatureService:
@@ -95,9 +97,26 @@ async def test_rows_above_the_limit_are_counted_and_dropped(tmp_path: Path) -> N
 @pytest.mark.parametrize("path", ["s3://bucket/served", "file.txt"])
 async def test_a_log_that_cannot_be_written_stops_no_request(tmp_path: Path, path: str) -> None:
     (tmp_path / "file.txt").write_text("not a folder")
-    async with served(drivers(tmp_path, service(path=path))) as server:
+    repository = drivers(tmp_path)
+    # As a registry may have it from before this was refused.
+    commit(repository, [STATS, service(path=path)])
+    async with served(repository) as server:
         response = await server.post("/v1/features", {"service": "model", "rows": rows(1)})
         assert response.status_code == 200
         server.app.serving.feature_log.flush()
         failed = [line for line in server.lines() if line["event"] == "feature_log_failed"]
         assert failed[0]["rows"] == 1
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/served", "gs://bucket/served", "hdfs://name/served"])
+def test_another_place_than_a_folder_is_refused_by_apply(tmp_path: Path, path: str) -> None:
+    repository = drivers(tmp_path)
+    with pytest.raises(UnsupportedError, match=path.partition(":")[0]):
+        add(repository, service(path=path))
+    assert not repository.snapshot().services
+
+
+async def test_a_folder_may_be_written_as_a_url(tmp_path: Path) -> None:
+    async with served(drivers(tmp_path, service(path=f"file://{tmp_path}/served"))) as server:
+        await server.post("/v1/features", {"service": "model", "rows": rows(1)})
+    assert logged(tmp_path).num_rows == 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tiffin.errors import DefinitionError
+from tiffin.errors import DefinitionError, UnsupportedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,13 +14,29 @@ class FileLoggingDestination:
     """A folder of Parquet files.
 
     Attributes:
-        path: relative to the feature repository, or absolute.
-        s3_endpoint_override, partition_by: as in Feast.
+        path: relative to the feature repository, absolute, or ``file://``.
+        s3_endpoint_override, partition_by: kept for older repositories; no effect.
     """
 
     path: str
     s3_endpoint_override: str = ""
     partition_by: Sequence[str] | None = None
+
+    @property
+    def folder(self) -> str:
+        """The folder as a path on this machine.
+
+        Raises:
+            UnsupportedError: it lies elsewhere.
+        """
+        scheme, colon, rest = self.path.partition("://")
+        if colon and scheme != "file":
+            raise UnsupportedError(
+                f"served features are kept in folders, not at {scheme}://",
+                subject="logging_config",
+                hint="log to a folder and copy it from there, or mount the bucket",
+            )
+        return rest if colon else self.path
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tiffin.definitions import (
     DataSource,
     Definition,
     Entity,
+    FeatureService,
     FeatureView,
     Field,
     OnDemandFeatureView,
@@ -57,7 +58,7 @@ def resolve(declared: Declared, current: Snapshot, schemas: Schemas) -> Declared
     Raises:
         DefinitionError: something cannot be found out, or a declared type does not fit its column.
         SourceError: a source lacks a column.
-        UnsupportedError: a type cannot be kept (TYP-1).
+        UnsupportedError: a type cannot be kept (TYP-1), or served features are to be kept elsewhere than in a folder.
     """
     resolved = dict(declared)
     for key, definition in declared.items():
@@ -77,6 +78,8 @@ def resolve(declared: Declared, current: Snapshot, schemas: Schemas) -> Declared
             resolved[key] = _resolve_view(definition, columns[definition.name], resolved)
         if isinstance(definition, OnDemandFeatureView):
             _check_on_demand(definition)
+        if isinstance(definition, FeatureService) and definition.logging_config is not None:
+            _ = definition.logging_config.destination.folder
     return resolved
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiffin.errors import StoreError
+from tiffin.errors import StoreError, UnsupportedError
 from tiffin.online.found import FieldStatus
 from tiffin.time import from_us
 
@@ -139,7 +139,7 @@ class FeatureLog:
         rows = sum(len(served.rows) for served in group)
         try:
             write_rows(self._folder, group)
-        except StoreError as error:
+        except (StoreError, UnsupportedError) as error:
             self._metrics.logged(0, rows)
             self._logs.write("feature_log_failed", {"message": error.message, "rows": rows})
         else:
@@ -151,16 +151,14 @@ def write_rows(folder: Path, group: Sequence[Served]) -> None:
 
     Raises:
         StoreError: they cannot be written.
+        UnsupportedError: they are to be written elsewhere than in a folder; ``apply`` refuses that, older ones did not.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     config = group[0].service.logging_config
     assert config is not None
-    path = config.destination.path
-    if "://" in path:
-        raise StoreError(f"features are logged to folders only, not to {path.partition(':')[0]}", subject=path)
-    root = folder / path / group[0].service.name
+    root = folder / config.destination.folder / group[0].service.name
     days: dict[str, list[pa.Table]] = {}
     for served in group:
         day = from_us(served.served_us).date().isoformat()
