@@ -50,10 +50,12 @@ class Served:
 
 
 @asynccontextmanager
-async def served(repository: Repository, traces: Traces | None = None, **options: Any) -> AsyncIterator[Served]:
+async def served(
+    repository: Repository, traces: Traces | None = None, load_file: Path | None = None, **options: Any
+) -> AsyncIterator[Served]:
     """A server of a repository."""
     logs = BytesIO()
-    app = FeatureServer(Serving(repository, ServerOptions(**options), logs, traces))
+    app = FeatureServer(Serving(repository, ServerOptions(**options), logs, traces, load_file))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         try:

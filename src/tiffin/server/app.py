@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from itertools import count
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tiffin.errors import (
@@ -242,6 +243,7 @@ def create_app(
     options: ServerOptions | None = None,
     log_stream: IO[bytes] | None = None,
     tracer_provider: TracerProvider | None = None,
+    load_file: Path | None = None,
 ) -> FeatureServer:
     """An ASGI application that serves a feature store; the store belongs to it from now on.
 
@@ -250,6 +252,7 @@ def create_app(
         options: limits and manners; those of ``feature_store.yaml`` when left out.
         log_stream: where logs go, binary; nowhere when left out.
         tracer_provider: where traces go (OpenTelemetry); as the environment says when left out.
+        load_file: a file, the same for all processes that serve the store, by which they load one at a time.
 
     Raises:
         ConfigError: the settings are wrong.
@@ -257,4 +260,4 @@ def create_app(
     """
     if options is None:
         options = ServerOptions.from_section(store.config.feature_server)
-    return FeatureServer(Serving(store.context, options, log_stream, open_traces(tracer_provider)))
+    return FeatureServer(Serving(store.context, options, log_stream, open_traces(tracer_provider), load_file))

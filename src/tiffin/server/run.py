@@ -60,9 +60,14 @@ def serve(
         "repo_path": None if repo_path is None else str(repo_path),
         "fs_yaml_file": None if fs_yaml_file is None else str(fs_yaml_file),
         "changes": changes or {},
+        "load_file": None,
     }
+    folder = tempfile.mkdtemp(prefix="tiffin-serve-") if workers > 1 else ""
+    if folder:
+        told["load_file"] = str(Path(folder) / "load")
+        # The numbers of several workers are put together in a folder, unless the user has said where.
+        os.environ[FOLDER_VARIABLE] = os.environ.get(FOLDER_VARIABLE) or folder
     os.environ[_WORKER_VARIABLE] = json.dumps(told)
-    folder = _metrics_folder(workers)
     try:
         uvicorn.run(
             "tiffin.server.run:worker_app",
@@ -91,7 +96,8 @@ def worker_app() -> FeatureServer:
     told = json.loads(os.environ[_WORKER_VARIABLE])
     config = load_config(told["repo_path"], told["fs_yaml_file"])
     store = FeatureStore(config=config)
-    return create_app(store, _changed(config, told["changes"]), sys.stdout.buffer)
+    load_file = told["load_file"] and Path(told["load_file"])
+    return create_app(store, _changed(config, told["changes"]), sys.stdout.buffer, load_file=load_file)
 
 
 def check_host(config: RepoConfig, host: str, *, is_insecure: bool) -> None:
@@ -145,11 +151,3 @@ def _uvicorn() -> Any:
         hint = "install what it needs: pip install 'tiffin[server]'"
         raise BackendNotFoundError("the server needs uvicorn", subject="server", hint=hint) from error
     return uvicorn
-
-
-def _metrics_folder(workers: int) -> str:
-    """Where several workers put their numbers together; empty when there is one, or the user has said where."""
-    if workers < 2 or os.environ.get(FOLDER_VARIABLE):
-        return ""
-    os.environ[FOLDER_VARIABLE] = folder = tempfile.mkdtemp(prefix="tiffin-metrics-")
-    return folder

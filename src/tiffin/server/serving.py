@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from tiffin.definitions import AuthzedAction, Definition, FeatureService, FeatureView, PushMode
@@ -22,6 +23,7 @@ from tiffin.server.logs import JsonLog
 from tiffin.server.metrics import open_metrics
 from tiffin.server.pool import Pool
 from tiffin.server.reload import Reloader
+from tiffin.server.turn import Turn
 
 if TYPE_CHECKING:
     from tiffin.online.response import OnlineResponse
@@ -46,13 +48,19 @@ class Serving:
         options: limits and manners.
         log_stream: where logs go, binary; ``None`` for nowhere.
         traces: makes spans, where they are wanted.
+        load_file: a file by which the workers of a server know whether one of them loads; ``None`` for one worker.
 
     Raises:
         ConfigError: the settings are wrong.
     """
 
     def __init__(
-        self, ctx: Context, options: ServerOptions, log_stream: IO[bytes] | None, traces: Traces | None = None
+        self,
+        ctx: Context,
+        options: ServerOptions,
+        log_stream: IO[bytes] | None,
+        traces: Traces | None = None,
+        load_file: Path | None = None,
     ) -> None:
         self.ctx = ctx
         self.options = options
@@ -69,6 +77,8 @@ class Serving:
         #: Whether the server is about to stop, and sends no more requests here.
         self.is_draining = False
         self._load_pool = Pool(1, 0, "tiffin-load")
+        self._load_turn = Turn(load_file)
+        #: Keeps the load under way from being collected while nobody waits for it.
         self._loads: set[asyncio.Task[Any]] = set()
 
     def open(self) -> None:
@@ -262,17 +272,17 @@ class Serving:
         return {**_counts(done), "refused": list(done.refused)}
 
     def begin_load(self, call: Call, views: Sequence[str] | None, load: Callable[[], T]) -> asyncio.Task[T]:
-        """Begin to load the online store; it goes on when nobody waits for it. One load at a time.
+        """Begin to load the online store; it goes on when nobody waits for it. One load at a time in all workers.
 
         Raises:
             AccessError: who asks may not load one of the views.
-            LoadUnderWayError: another one is under way in this worker.
+            LoadUnderWayError: another one is under way.
         """
         snapshot = self.ctx.snapshot()
         names = views if views is not None else [v.name for v in snapshot.views.values() if v.online]
         found = [self._view(call, name) for name in names]
         self.allow(call, AuthzedAction.WRITE_ONLINE, found)
-        if self._loads:
+        if not self._load_turn.take():
             raise LoadUnderWayError("another load is under way", hint="wait for it to end")
         task = asyncio.ensure_future(self._audited(call, "materialize", found, load, self._load_pool))
         self._loads.add(task)
@@ -281,6 +291,7 @@ class Serving:
 
     def _end_load(self, task: asyncio.Task[Any]) -> None:
         self._loads.discard(task)
+        self._load_turn.give_back()
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.logs.write("load_failed", {"message": str(error)})
