@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -126,22 +127,55 @@ def test_a_stop_loses_no_request(project: Path) -> None:
         assert (failed, drained) == ([], [503] * 4)
 
 
-def test_a_worker_that_is_killed_is_replaced(project: Path) -> None:
+def test_a_worker_that_is_killed_under_load_takes_only_its_requests_along(project: Path) -> None:
     with process(project, "--workers", "2") as (url, running):
         wait_until(lambda: len(workers(running.pid)) >= 2 and is_up(url), "two workers")
         before = set(workers(running.pid))
+        stopped = threading.Event()
+        statuses: list[list[int]] = [[] for _ in range(4)]
+
+        def ask(found: list[int]) -> None:
+            with httpx.Client(verify=False, timeout=20) as client:
+                while not stopped.is_set():
+                    try:
+                        found.append(client.post(f"{url}/v1/features", json=READ).status_code)
+                    except httpx.TransportError:
+                        # One that was with the dead worker.
+                        found.append(0)
+
+        threads = [threading.Thread(target=ask, args=(found,)) for found in statuses]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: all(len(found) > 10 for found in statuses), "requests")
         os.kill(min(before), signal.SIGKILL)
-        answers = []
-        for _ in range(100):
-            try:
-                answers.append(CLIENT.post(f"{url}/v1/features", json=READ).status_code)
-            except httpx.TransportError:
-                # One that was on its way to the dead worker.
-                answers.append(0)
-        assert answers.count(200) >= 90
         wait_until(lambda: len(set(workers(running.pid)) - before) > 0, "a new worker")
+        asked = [len(found) for found in statuses]
+        wait_until(lambda: all(len(f) > n + 10 for f, n in zip(statuses, asked, strict=True)), "more requests")
+        stopped.set()
+        for thread in threads:
+            thread.join()
+        assert {status for found in statuses for status in found} <= {0, 200}
+        # A client has one request at a time, and loses no more than that.
+        assert all(found.count(0) <= 1 for found in statuses)
         metrics = CLIENT.get(f"{url}/metrics").text
         assert 'tiffin_requests_total{route="/v1/features",status="200"}' in metrics
+
+
+def test_a_million_entities_are_refused_while_others_are_served(server: str) -> None:
+    host, port = server.removeprefix("http://").split(":")
+    ids = [str(number) for number in range(1_000_000, 2_000_000)]
+    body = json.dumps({"features": READ["features"], "columns": {"shop_id": ids}}).encode()
+    assert len(body) > 10_000_000
+    head = b"POST /v1/features HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection((host, int(port))) as large:
+        large.sendall(head + b"%x\r\n" % len(body) + body[:1_000_000])
+        assert CLIENT.post(f"{server}/v1/features", json=READ).status_code == 200
+        # The server closes when it has seen enough, perhaps before all is sent.
+        with contextlib.suppress(ConnectionError):
+            large.sendall(body[1_000_000:] + b"\r\n0\r\n\r\n")
+        large.settimeout(20)
+        assert large.recv(100).startswith(b"HTTP/1.1 413")
+    assert CLIENT.post(f"{server}/v1/features", json=READ).status_code == 200
 
 
 def is_up(url: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from dataclasses import replace
@@ -264,9 +266,16 @@ def signed(key: Any, algorithm: str = "RS256", key_id: str | None = "one", **cha
     return jwt.encode(claims(**changes), key, algorithm, headers={"kid": key_id} if key_id else None)
 
 
-def unsigned(header: dict[str, Any], signature: bytes = b"") -> str:
-    parts = [json.dumps(header).encode(), json.dumps(claims()).encode(), signature]
+def unsigned(header: dict[str, Any]) -> str:
+    parts = [json.dumps(header).encode(), json.dumps(claims()).encode(), b""]
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def signed_with_the_public_key(pem: bytes) -> str:
+    """What somebody makes who hopes that the key of RS256 is taken for the secret of HS256."""
+    told = unsigned({"alg": "HS256", "kid": "one", "typ": "JWT"}).rpartition(".")[0]
+    signature = hmac.new(pem, told.encode(), hashlib.sha256).digest()
+    return f"{told}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 def oidc(jwks: Path, **more: Any) -> dict[str, Any]:
@@ -285,7 +294,9 @@ async def test_tokens_that_are_believed_and_tokens_that_are_not(
     attacks = {
         "no algorithm": unsigned({"alg": "none", "kid": "one"}),
         "no algorithm, in capitals": unsigned({"alg": "NONE", "kid": "one"}),
-        "signed with the public key": unsigned({"alg": "HS256", "kid": "one"}, public[:32]),
+        "signed with the public key": signed_with_the_public_key(public),
+        "signed with the public key, stripped": signed_with_the_public_key(public.strip()),
+        "signed with nothing": signed_with_the_public_key(b""),
         "another algorithm": signed(signer, "RS512"),
         "another key": signed(other),
         "an unknown key": signed(signer, key_id="two"),
