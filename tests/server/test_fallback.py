@@ -18,7 +18,7 @@ from parity.windowed import LIMITS
 from server.apps import Served, add, served
 from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.contracts.guard import CallOptions, Guard
-from tiffin.contracts.online import ReadRequest
+from tiffin.contracts.online import OnlineStore, ReadRequest
 from tiffin.definitions import (
     Aggregation,
     FeatureView,
@@ -31,6 +31,7 @@ from tiffin.definitions import (
 from tiffin.errors import StoreUnavailableError
 from tiffin.operations import timelines
 from tiffin.operations.online import write_online
+from tiffin.server.forwarding import ForwardingStore
 from tiffin.time import MINUTE_US
 from tiffin.types import Int64, String
 from unit.online.drivers import DRIVER, NOON_US, STATS
@@ -198,3 +199,10 @@ async def test_without_a_fallback_it_is_an_error_whichever_read_fails(tmp_path: 
             store.fails = fails
             response = await server.post("/v1/features", {"features": FEATURES, "rows": [{"driver_id": 1}]})
             assert (response.status_code, response.json()["code"]) == (503, "store_unavailable")
+
+
+def test_a_store_that_stands_before_another_hands_everything_on() -> None:
+    """A method of the contract that is forgotten would be the slow one that every store can have."""
+    own = {"from_config", "scan_all", "stands_in"}
+    methods = {name for name, member in vars(OnlineStore).items() if callable(member) or isinstance(member, property)}
+    assert {name for name in methods if not name.startswith("_")} - own <= vars(ForwardingStore).keys()
