@@ -16,6 +16,7 @@ from tiffin.operations.online import OnlineWrite, prepare_write, timelines_of
 from tiffin.operations.replaced import drop_replaced
 from tiffin.operations.rows import prepare_rows
 from tiffin.planning.materialization import Cursor, LoadPlan, plan_incremental_load, plan_load
+from tiffin.planning.retrieval import history_of
 from tiffin.registry.snapshot import Snapshot, ViewStorage
 from tiffin.time import to_us
 
@@ -59,7 +60,8 @@ def materialize(
 
     Raises:
         NotFoundError: a view does not exist.
-        RequestError: the interval is turned round, or a view is not online or has no history.
+        RequestError: the interval is turned round, or a view is not online.
+        UnsupportedError: a view that is named has no history.
         MaterializationError: a view failed; says which views are loaded and which are not.
     """
     start_us, end_us, now_us = to_us(start_date), to_us(end_date), ctx.now_us()
@@ -84,14 +86,14 @@ def materialize_incremental(
 
     Raises:
         NotFoundError: a view does not exist.
-        RequestError: a view is not online or has no history.
+        RequestError: a view is not online.
+        UnsupportedError: a view that is named has no history.
         MaterializationError: a view failed; says which views are loaded and which are not.
     """
     end_us, now_us = to_us(end_date), ctx.now_us()
 
     def plan(view: FeatureView, storage: ViewStorage) -> tuple[LoadPlan, Cursor | None]:
-        assert view.batch_source is not None
-        parts = ctx.offline.fingerprint(view.batch_source)
+        parts = ctx.offline.fingerprint(history_of(view))
         last = Cursor.from_bytes(ctx.online.get_cursor(storage.table))
         load = plan_incremental_load(view, storage, last, end_us=end_us, now_us=now_us, parts=parts)
         return load, Cursor(storage.version, load.end_us, load.known_until_us or now_us, parts)
@@ -212,12 +214,5 @@ def chosen_views(snapshot: Snapshot, names: Sequence[str] | None) -> list[Featur
                 subject=view.subject,
                 location=view.location,
                 hint="declare online=True",
-            )
-        if view.batch_source is None:
-            raise RequestError(
-                f"{view.subject} has no history to load from",
-                subject=view.subject,
-                location=view.location,
-                hint="give its push or stream source a batch_source, or push its facts",
             )
     return views

@@ -60,8 +60,7 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
     carry_over = carrier(ctx, view, old.table)
     began_us = ctx.now_us()
     load = plan_load(view, start_us=MIN_US, end_us=began_us, now_us=began_us)
-    assert view.batch_source is not None
-    parts = ctx.offline.fingerprint(view.batch_source)
+    parts = ctx.offline.fingerprint(load.facts.source)
     new = ViewStorage(
         version=old.version,
         table=refreshed_table(ctx, view, snapshot.version + 1, began_us),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tiffin.definitions import ConflictPolicy, DataSource, LabelView, TransformedFeatureView
+from tiffin.definitions import ConflictPolicy, DataSource, FeatureView, LabelView, TransformedFeatureView
 from tiffin.errors import InputError, RequestError, UnsupportedError
 from tiffin.planning.aggregates import AggregateColumn, plan_aggregates
 from tiffin.planning.references import ComputedView, OutputColumn, SelectedView, Selection
@@ -207,6 +207,22 @@ def plan_retrieval(snapshot: Snapshot, selection: Selection, *, only_known: bool
     return RetrievalPlan(views, selection.columns, only_known, selection.computed, selection.request_columns)
 
 
+def history_of(view: FeatureView) -> DataSource:
+    """Where the history of a view is read from.
+
+    Raises:
+        UnsupportedError: it has none.
+    """
+    if view.batch_source is None:
+        raise UnsupportedError(
+            f"{view.subject} has no history: its source is pushed and has no batch_source",
+            subject=view.subject,
+            location=view.location,
+            hint="give its source a batch_source",
+        )
+    return view.batch_source
+
+
 def fact_columns(selected: SelectedView) -> FactColumns:
     """Where the facts of a view stand.
 
@@ -214,14 +230,7 @@ def fact_columns(selected: SelectedView) -> FactColumns:
         UnsupportedError: the view has no history.
     """
     view = selected.view
-    source = view.batch_source
-    if source is None:
-        raise UnsupportedError(
-            f"{view.subject} has no history: its source is pushed and has no batch_source",
-            subject=view.subject,
-            location=view.location,
-            hint="give its source a batch_source",
-        )
+    source = history_of(view)
     payload = tuple(FeatureColumn(f.name, source.source_column(f.name), f.dtype, f.default_value) for f in view.payload)
     facts = FactColumns(
         view=view.name,
