@@ -202,6 +202,8 @@ def _checked_columns(entity_rows: Mapping[str, Any]) -> tuple[dict[str, list[Any
 
 
 def _as_list(name: str, values: Any) -> list[Any]:
+    if type(values) is list:
+        return values.copy()
     if hasattr(values, "to_pylist"):
         values = values.to_pylist()
     elif hasattr(values, "tolist"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions import FeatureView, LabelView
@@ -120,9 +120,9 @@ class AnswerColumn:
     default_column: pa.Array | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OnlinePlan:
-    """An online retrieval.
+    """An online retrieval. A plan is equal to none but itself, so that what is derived from it can be kept by it.
 
     Attributes:
         views: what is read, all in one call of the store.
@@ -149,6 +149,26 @@ class OnlinePlan:
     computed: tuple[ComputedView, ...] = ()
     request_columns: Mapping[str, FeatureType] = field(default_factory=dict)
     values: tuple[tuple[AnswerColumn, ...], ...] = ()
+
+    @cached_property
+    def types(self) -> Mapping[str, FeatureType]:
+        """Feature column to its type."""
+        return {column.name: column.dtype for column in self.columns}
+
+    @cached_property
+    def dtypes(self) -> tuple[FeatureType, ...]:
+        """The types of the columns."""
+        return tuple(column.dtype for column in self.columns)
+
+    @cached_property
+    def view_of(self) -> Mapping[str, str]:
+        """Feature column to the name of its view."""
+        return {c.name: (self.computed if c.computed else self.views)[c.view].name for c in self.columns}
+
+    @cached_property
+    def view_names(self) -> tuple[str, ...]:
+        """The views that columns are of, in order of first use."""
+        return tuple(dict.fromkeys(self.view_of.values()))
 
 
 def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
