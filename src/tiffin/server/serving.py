@@ -66,7 +66,7 @@ class Serving:
         self.is_draining = False
         #: Around every read: what it falls back to, where that may be.
         self._watch: Callable[[], AbstractContextManager[Sequence[str]]] = (
-            partial(nullcontext, ()) if options.fallback == "none" else watch_fallback
+            _unwatched if options.fallback == "none" else watch_fallback
         )
         self._load_pool = Pool(1, 0, "tiffin-load")
         self._loads: set[asyncio.Task[Any]] = set()
@@ -339,6 +339,10 @@ class Serving:
         """A view; whether it is there may be known to everybody who may come in at all."""
         call.is_decided = True
         return self.ctx.snapshot().view(name)
+
+
+def _unwatched() -> AbstractContextManager[Sequence[str]]:
+    return nullcontext(())
 
 
 def _counts(done: OnlineWrite) -> dict[str, int]:

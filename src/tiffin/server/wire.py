@@ -13,6 +13,7 @@ from math import isfinite, isnan
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tiffin.errors import InputError
 from tiffin.online.response import OnlineResponse
@@ -36,6 +37,7 @@ _FLOATS = (Float32, Float64)
 #: Types whose values the encoder writes as they are.
 _PLAIN = frozenset({Bool, Int32, Int64, String, Bytes, UnixTimestamp, Decimal, Uuid, TimeUuid})
 _EPOCH = from_us(0)
+_MANY_TIMES = 8
 
 _to_json = msgspec.json.Encoder().encode
 _to_msgpack = msgspec.msgpack.Encoder().encode
@@ -79,7 +81,7 @@ def feast_json(response: OnlineResponse, label: str) -> bytes:
         shared = id(states), id(times)
         tail = tails.get(shared)
         if tail is None:
-            tail = tails[shared] = msgspec.Raw(_to_json(states)), msgspec.Raw(_to_json(_moments(times)))
+            tail = tails[shared] = msgspec.Raw(_to_json(states)), msgspec.Raw(_moments_json(times))
         results.append(_FeastColumn(cells, *tail))
     metadata: dict[str, Any] = {"feature_names": [*entities, *plan.names]}
     if label:
@@ -143,9 +145,7 @@ def arrow_body(response: OnlineResponse, extra: dict[str, Any], details: bool) -
 def json_columns(columns: Sequence[Sequence[Any]], types: Sequence[FeatureType]) -> list[Sequence[Any]]:
     """Columns of features in the forms that JSON has."""
     return [
-        cells
-        if dtype in _PLAIN or (dtype in _FLOATS and _is_finite(cells))
-        else [_json_value(cell) for cell in cells]
+        cells if dtype in _PLAIN or (dtype in _FLOATS and _is_finite(cells)) else [_json_value(cell) for cell in cells]
         for cells, dtype in zip(columns, types, strict=True)
     ]
 
@@ -194,6 +194,14 @@ def _body(
 
 def _rows(columns: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _moments_json(times: Sequence[int | None]) -> bytes:
+    """A list of times; of many of them by numpy, which makes times without a zone."""
+    if len(times) < _MANY_TIMES:
+        return _to_json(_moments(times))
+    moments = np.array([0 if us is None else us for us in times], "M8[us]").tolist()
+    return _to_json(moments).replace(b'",', b'Z",')[:-2] + b'Z"]'
 
 
 def _moments(times: Sequence[int | None], without: datetime | None = _EPOCH) -> list[datetime | None]:

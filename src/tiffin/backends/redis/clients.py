@@ -98,7 +98,7 @@ class TimedSSLMasterConnection(_Timed, SentinelManagedSSLConnection):
 
 
 class _Packed:
-    """Packs what has many arguments in C, as the library does for threads only; stands before a class of connections."""
+    """Packs commands with many arguments in C, as the library does only for threads; stands before a class."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """A command as bytes."""
