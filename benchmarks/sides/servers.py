@@ -145,13 +145,14 @@ class Loaded(Work):
         script.write_text(_LUA.format(bodies=self._folder / "bodies", path=self._path, most_pause_ms=most_pause_ms))
         command = [self._wrk, "-t1", f"-c{_CONNECTIONS}", f"-d{self._seconds:g}s", "--latency", "-s", str(script)]
         done = subprocess.run([*command, f"http://127.0.0.1:{self._port}"], capture_output=True, text=True, check=True)
-        if "Non-2xx" in done.stdout:
-            raise RuntimeError(f"answers are errors: {done.stdout}")
+        count = int(_find(r"(\d+) requests in", done.stdout))
+        if "Non-2xx" in done.stdout or not count:
+            raise RuntimeError(f"answers are errors, or there are none: {done.stdout}")
         return _Load(
-            count=int(_find(r"(\d+) requests in", done.stdout)),
+            count=count,
             rate=float(_find(r"Requests/sec:\s+([\d.]+)", done.stdout)),
-            p50=_seconds(_find(r"50%\s+(\S+)", done.stdout)),
-            p99=_seconds(_find(r"99%\s+(\S+)", done.stdout)),
+            p50=_seconds(_find(r"\n\s+50%\s+(\S+)", done.stdout)),
+            p99=_seconds(_find(r"\n\s+99%\s+(\S+)", done.stdout)),
         )
 
     def close(self) -> None:

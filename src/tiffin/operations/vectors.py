@@ -126,7 +126,7 @@ class _VectorWriter:
         return len(keys)
 
     def _anew(self, keys: Sequence[bytes], found: Sequence[bytes | None], token: bytes | None) -> list[Vector]:
-        members = self._store.read([ReadRequest(table, keys) for table in self._spec.members])
+        members = self._store.read_latest([ReadRequest(table, keys) for table in self._spec.members])
         since_us = self._now_us() - _GONE_US
         rows = zip(*members, strict=True)
         return [Vector.of(row).put(parts, token, since_us) for row, parts in zip(found, rows, strict=True)]
@@ -141,7 +141,7 @@ class _VectorWriter:
                 return
             pause_before(attempt)
             # Before the rows of the views, so that a swap is refused when somebody has put newer rows in between.
-            found = self._store.read([ReadRequest(table, left)])[0]
+            found = self._store.read_latest([ReadRequest(table, left)])[0]
             rows = [vector.to_row() for vector in change(left, found)]
             done = self._store.swap(SwapBatch(table, left, [mark_of(row) for row in found], rows))
             left = [key for key, is_there in zip(left, done, strict=True) if not is_there]

@@ -67,6 +67,10 @@ class FallbackStore(OnlineStore):
             return self._instead(requests, error)
         return self._remembered(requests, found)
 
+    def read_latest(self, requests: Sequence[ReadRequest]) -> Rows:
+        """As the store; what is kept is never made from a fallback."""
+        return self.inner.read_latest(requests)
+
     async def read_async(self, requests: Sequence[ReadRequest]) -> Rows:
         """As the store, or instead of it."""
         try:
