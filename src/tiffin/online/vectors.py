@@ -21,7 +21,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tiffin.online.timeline import MARK_BYTES, new_marks
+from tiffin.online.tails import MARK_BYTES
+from tiffin.online.timeline import new_marks
 
 TOKEN_BYTES = 16
 _PENDING = struct.Struct("<H")
