@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from benchmarks.case import Result
 
 Measure = Literal[
-    "p50", "p99", "peak_bytes", "rows_per_second", "heavy_modules", "entity_bytes", "resident_bytes", "ready_seconds"
+    "p50",
+    "p99",
+    "peak_bytes",
+    "rows_per_second",
+    "heavy_modules",
+    "entity_bytes",
+    "resident_bytes",
+    "ready_seconds",
+    "cpu_seconds",
 ]
 
 
@@ -66,7 +74,7 @@ def measured(result: Result | None, measure: Measure) -> float | None:
         return result.rows_per_second
     if measure == "heavy_modules":
         return float(len(result.facts.get("heavy_modules", ())))
-    if measure in ("entity_bytes", "resident_bytes", "ready_seconds"):
+    if measure in ("entity_bytes", "resident_bytes", "ready_seconds", "cpu_seconds"):
         return float(result.facts[measure])
     return result.seconds[measure]
 
@@ -178,7 +186,7 @@ class ShareOf(Target):
 
     def judge(self, results: Sequence[Result]) -> Verdict:
         """Says whether it is met."""
-        text = f"<= {self.share:g} of {self.side}'s"
+        text = f"<= {self.share:.3g} of {self.side}'s"
         other = next((result for result in results if result.side == self.side), None)
         seen, theirs = measured(tiffin_of(results), self.measure), measured(other, self.measure)
         if seen is None or theirs is None:

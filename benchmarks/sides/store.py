@@ -79,7 +79,13 @@ def open_store(api: str, folder: Path) -> Any:
 
 
 def define_views(
-    api: str, facts: list[str], *, created: bool = False, ttl_days: int | None = None, online: bool = False
+    api: str,
+    facts: list[str],
+    *,
+    created: bool = False,
+    ttl_days: int | None = None,
+    online: bool = False,
+    tags: dict[str, str] | None = None,
 ) -> list[Any]:
     """The entity and one view per data set of facts, named v0, v1 ..."""
     package, types = importlib.import_module(api), importlib.import_module(f"{api}.types")
@@ -104,6 +110,7 @@ def define_views(
                 schema=[package.Field(name="key", dtype=types.Int64), *schema],
                 source=source,
                 online=online,
+                tags=tags or {},
             )
         )
     return [entity, *views]

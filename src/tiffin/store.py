@@ -594,6 +594,27 @@ class FeatureStore(WithGaps):
         _refuse_load("materialize_incremental", version, run_async)
         return materialize_incremental(self.context, end_date, feature_views, progress=progress)
 
+    def precompute_feature_service(self, feature_service_name: str | None = None, batch_size: int = 1000) -> int:
+        """Keep what services with ``precompute_online`` serve in one row per key, too; answers stay the same.
+
+        Run it once every program that writes knows the service, and again after a full refresh of one of its views.
+
+        Args:
+            feature_service_name: the service; all with ``precompute_online`` when left out.
+            batch_size: keys at once.
+
+        Returns:
+            How many rows were put.
+
+        Raises:
+            NotFoundError: there is no such service.
+            RequestError: it is not declared with ``precompute_online``, or has windows, several keys or older versions.
+            StoreError: the store fails; running it again converges.
+        """
+        from tiffin.operations.vectors import precompute
+
+        return precompute(self.context, feature_service_name, batch_size)
+
     def delete_entities(self, entity_rows: EntityRows, feature_views: Sequence[str] | None = None) -> EntityDeletion:
         """Delete entities from the online store; older facts do not bring them back, whoever loads them (WR-4).
 

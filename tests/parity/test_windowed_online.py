@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from parity.windowed import LIMITS, SPREAD_US, World
-from servers import moto_server, need_module, postgres_server, redis_server
 from tiffin import PushMode
 from tiffin.operations import timelines
 
@@ -98,34 +96,6 @@ TestWindows = Windows.TestCase
 TestWindows.settings = FEW
 TestWindowsInSqlite = WindowsInSqlite.TestCase
 TestWindowsInSqlite.settings = FEW
-
-
-SERVERS = [
-    pytest.param(kind, marks=[pytest.mark.service, pytest.mark.xdist_group(f"windows on {kind}")])
-    for kind in ("redis", "postgres", "dynamodb")
-]
-
-
-@pytest.fixture(params=["sqlite", "lmdb", *SERVERS])
-def section(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
-    """The `online_store` section of a store."""
-    if request.param == "redis":
-        with redis_server() as server:
-            yield {"type": "redis", "connection_string": f"127.0.0.1:{server.port}", "deadline_seconds": 20.0}
-    elif request.param == "postgres":
-        with postgres_server() as postgres:
-            yield {"type": "postgres", "connection_string": postgres.url, "deadline_seconds": 20.0}
-    elif request.param == "dynamodb":
-        need_module("aiobotocore", "dynamodb")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-tests")
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        with moto_server() as server:
-            slow = {"deadline_seconds": 20.0, "write_deadline_seconds": 60.0}
-            yield {"type": "dynamodb", "region": "eu-west-1", "endpoint_url": f"http://127.0.0.1:{server.port}", **slow}
-    else:
-        need_module(request.param, request.param) if request.param == "lmdb" else None
-        yield {"type": request.param, "path": "online"}
 
 
 def test_every_store_serves_what_the_rules_say(section: dict[str, object], tmp_path: Path) -> None:

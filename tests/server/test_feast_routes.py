@@ -49,6 +49,22 @@ async def test_features_come_by_column_with_keys_first(server: Served) -> None:
     }
 
 
+async def test_many_entities_are_answered_as_each_of_them_alone(server: Served) -> None:
+    ids = list(range(1, 41))
+    for driver in ids[3:30]:
+        moment = f"2024-06-01T11:{driver:02}:{driver:02}.{driver * 1001:06}Z" if driver % 3 else ELEVEN
+        fact = {"driver_id": [driver], "trips": [driver], "rating": ["NaN" if driver % 5 == 0 else 0.25 * driver]}
+        body = {"feature_view_name": "stats", "df": fact | {"ts": [moment], "created": [moment]}}
+        assert (await server.post("/write-to-online-store", body)).status_code == 200
+    together = (await read(server, *ids))["results"]
+    full = (await read(server, *ids[3:30]))["results"]
+    for place, driver in enumerate(ids):
+        alone = (await read(server, driver))["results"]
+        assert [{part: [values[place]] for part, values in column.items()} for column in together] == alone
+        if driver in ids[3:30]:
+            assert [{part: [values[place - 3]] for part, values in column.items()} for column in full] == alone
+
+
 async def test_a_service_and_full_names(server: Served) -> None:
     answer = await read(server, 1, features=None, feature_service="model", full_feature_names=True)
     assert answer["metadata"]["feature_names"] == ["driver_id", "stats__trips", "stats__rating"]

@@ -24,7 +24,6 @@ FEATURE_STORE = {
     **dict.fromkeys(("embedding_provider", "openai_search", "retrieve_online_documents"), _VECTORS),
     "retrieve_online_documents_v2": _VECTORS,
     "update_online_store": "write_to_online_store() writes whole values",
-    "precompute_feature_service": "leave it out: the answer of a service is computed when it is read, and is the same",
     "write_logged_features": _LOGS,
     "validate_logged_features": f"{_LOGS}; to_df(validation_reference=...) validates a training set",
     "set_feature_view_state": "enable_feature_view() and disable_feature_view() say whether a view is served",

@@ -272,6 +272,13 @@ class OnlineStore(ABC):
         """
         return False
 
+    def read_latest(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """Like ``read``, and every write that returned before is seen; for what is made from rows and kept.
+
+        The same as ``read``, but in a store whose reads may come from a replica that is behind.
+        """
+        return self.read(requests)
+
     async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """Like ``read``; a store without native async uses a thread."""
         return await asyncio.to_thread(self.read, requests)

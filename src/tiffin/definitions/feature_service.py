@@ -22,7 +22,8 @@ class FeatureService(Definition):
         features: views, views with a projection (``view[["a"]]``, ``view.with_name("b")``), or references as text:
             ``"view"`` or ``"view:feature"``, resolved at ``apply``.
         logging_config: that the feature server is to keep what it serves.
-        precompute_online: as in Feast; only kept. Answers are computed when they are read, which gives the same ones.
+        precompute_online: that the rows of all views are kept together, too, once ``precompute_feature_service`` was
+            called; answers are the same. Only for views with one key and without windows.
 
     Raises:
         DefinitionError: there are no features, or an item is neither a view nor a reference.

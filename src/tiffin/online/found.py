@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.online.rows import TOMBSTONE, event_us, stamp_prefix
+from tiffin.online.rows import TOMBSTONE, all_event_us, event_us, stamp_prefix
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,7 +137,9 @@ class FoundRows:
 
     def event_us(self) -> list[int | None]:
         """Per entity row the event time of its fact, also of an expired one; ``None`` where there is none."""
-        states = self._states or [FieldStatus.PRESENT] * len(self._rows)
+        if self._states is None:
+            return list(all_event_us(self._live))
+        states = self._states
         return [
             None if row is None or state is FieldStatus.NOT_FOUND else event_us(row)
             for row, state in zip(self._rows, states, strict=True)

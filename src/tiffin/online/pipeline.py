@@ -38,7 +38,18 @@ class OnlineRead:
         NameCollisionError: a feature has the name of an entity column (PIT-9).
     """
 
-    __slots__ = ("_count", "_entities", "_found", "_functions", "_keys", "_now_us", "_plan", "requests")
+    __slots__ = (
+        "_asked",
+        "_count",
+        "_entities",
+        "_found",
+        "_functions",
+        "_keys",
+        "_now_us",
+        "_plan",
+        "_vectored",
+        "requests",
+    )
 
     def __init__(self, plan: OnlinePlan, entity_rows: EntityRows, functions: Sequence[Callable[..., Any]] = ()) -> None:
         self._plan = plan
@@ -52,7 +63,10 @@ class OnlineRead:
             keys = encode_keys(columns, key_set.types, key_set.columns, count)
             self._keys.append(keys)
             asked.append(_distinct(keys))
-        self.requests = [ReadRequest(view.table, asked[view.key_set]) for view in plan.views]
+        self._vectored: list[Sequence[bytes | None] | None] | None = None
+        self._asked = asked
+        vector = plan.vector
+        self.requests = self._of_views() if vector is None else [ReadRequest(vector.table, asked[0])]
 
     def take(self, found: Sequence[Sequence[bytes | None]], now_us: int) -> list[ReadRequest]:
         """Take the rows that the store found.
@@ -62,20 +76,46 @@ class OnlineRead:
             now_us: the moment at which ages are judged (ONL-2), and at which windows end.
 
         Returns:
-            What else the store is to read: tiles of keys with many facts, and nothing for others.
+            What else the store is to read: tiles of keys with many facts, rows of keys without a good vector, and
+            nothing for others.
         """
         self._now_us = now_us
+        if self._plan.vector is None:
+            return self._take(self.requests, found)
+        self._vectored = [self._plan.vector.reader.rows(row) for row in found[0]]
+        return self._take_vectored([])
+
+    def _of_views(self, keys: Sequence[bytes] | None = None) -> list[ReadRequest]:
+        """What is read of each view, of some keys or of all."""
+        views = self._plan.views
+        return [ReadRequest(view.table, self._asked[view.key_set] if keys is None else keys) for view in views]
+
+    def _take_vectored(self, found: Sequence[Sequence[bytes | None]]) -> list[ReadRequest]:
+        """Take the rows that are in vectors, and those of the keys without a good one, once they are read."""
+        assert self._plan.vector is not None
+        assert self._vectored is not None
+        keys, places = self._asked[0], self._plan.vector.places
+        without = [key for key, rows in zip(keys, self._vectored, strict=True) if rows is None]
+        if without and not found:
+            return self._of_views(without)
+        parts = []
+        for number, place in enumerate(places):
+            others = iter(found[number]) if found else iter(())
+            parts.append([next(others) if rows is None else rows[place] for rows in self._vectored])
+        return self._take(self._of_views(), parts)
+
+    def _take(self, requests: Sequence[ReadRequest], found: Sequence[Sequence[bytes | None]]) -> list[ReadRequest]:
         self._found: list[FoundRows | FoundTimelines] = []
         further = []
-        for view, request, part in zip(self._plan.views, self.requests, found, strict=True):
+        for view, request, part in zip(self._plan.views, requests, found, strict=True):
             keys = self._keys[view.key_set]
             if len(part) != len(keys):
                 by_key: dict[bytes | None, bytes | None] = dict(zip(request.keys, part, strict=True))
                 part = [by_key.get(key) for key in keys]
             if isinstance(view, ViewRead):
-                self._found.append(FoundRows(view, part, now_us))
+                self._found.append(FoundRows(view, part, self._now_us))
                 continue
-            timelines = _found_timelines(view, keys, part, now_us)
+            timelines = _found_timelines(view, keys, part, self._now_us)
             self._found.append(timelines)
             tiles = timelines.tiles()
             if tiles:
@@ -85,7 +125,7 @@ class OnlineRead:
     def take_tiles(
         self, requests: Sequence[ReadRequest], found: Sequence[Sequence[bytes | None]], *, are_all: bool = True
     ) -> bool:
-        """Take the tiles; false when one is gone, because facts came meanwhile: read everything again.
+        """Take what else was read; false when a tile is gone, because facts came meanwhile: read everything again.
 
         Args:
             requests: what ``take`` gave.
@@ -93,6 +133,9 @@ class OnlineRead:
             are_all: whether nothing is missing but for that reason. Otherwise a key of which a tile is missing is
                 answered as if nothing was found: a part of its facts would give a number that never was.
         """
+        if self._plan.vector is not None:
+            self._take_vectored(found)
+            return True
         waiting = [each for each in self._found if not isinstance(each, FoundRows) and each.tiles()]
         return all(
             each.put_tiles(request.keys, rows, are_all=are_all)
@@ -212,6 +255,8 @@ def _checked_columns(entity_rows: Mapping[str, Any]) -> tuple[dict[str, list[Any
 
 
 def _as_list(name: str, values: Any) -> list[Any]:
+    if type(values) is list:
+        return values.copy()
     if hasattr(values, "to_pylist"):
         values = values.to_pylist()
     elif hasattr(values, "tolist"):

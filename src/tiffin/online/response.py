@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -75,24 +75,28 @@ class OnlineResponse(WithGaps):
         """
         answer = _Answer(self._entities)
         answer.event_times = self._newest_times
-        plan, found = self._plan, self._found
-        if plan.as_read:
-            values = chain.from_iterable([rows.values() for rows in found])
-            answer.update(zip(plan.names, values, strict=True))
-        else:
-            used = {column.view for column in plan.columns if not column.computed}
-            stored = {view: found[view].values() for view in used}
-            for column in plan.columns:
-                if column.computed:
-                    cells = list(self._computed_column(column).python())
-                else:
-                    cells = stored[column.view][column.feature]
-                if column.default is not None:
-                    cells = [column.default if value is None else value for value in cells]
-                answer[column.name] = cells
+        answer.update(zip(self._plan.names, self.columns(), strict=True))
         if include_event_timestamps:
             answer.update(self._seconds())
         return answer
+
+    def columns(self) -> list[list[Any]]:
+        """The values of each of the plan's columns, as ``to_dict`` has them."""
+        plan, found = self._plan, self._found
+        if plan.as_read:
+            return list(chain.from_iterable([rows.values() for rows in found]))
+        used = {column.view for column in plan.columns if not column.computed}
+        stored = {view: found[view].values() for view in used}
+        columns = []
+        for column in plan.columns:
+            if column.computed:
+                cells = list(self._computed_column(column).python())
+            else:
+                cells = stored[column.view][column.feature]
+            if column.default is not None:
+                cells = [column.default if value is None else value for value in cells]
+            columns.append(cells)
+        return columns
 
     def to_arrow(self, include_event_timestamps: bool = False) -> pa.Table:
         """The answer as a table.
@@ -130,20 +134,24 @@ class OnlineResponse(WithGaps):
 
         A value that a function computes is there, or null. Columns may share one list.
         """
+        return dict(zip(self._plan.names, self.column_statuses(), strict=True))
+
+    def column_statuses(self) -> list[list[str]]:
+        """For each of the plan's columns what ``statuses`` has of it."""
         found = [None if rows.are_present() else rows.statuses() for rows in self._found]
         present = [[FieldStatus.PRESENT.name] * len(rows) for rows in self._found]
-        names = {}
+        columns = []
         for column in self._plan.columns:
             if column.computed:
                 values = self._computed_column(column).python()
                 statuses = [FieldStatus.NULL_VALUE if value is None else FieldStatus.PRESENT for value in values]
             elif (known := found[column.view]) is None:
-                names[column.name] = present[column.view]
+                columns.append(present[column.view])
                 continue
             else:
                 statuses = known[:, column.feature].tolist()
-            names[column.name] = [_NAMES[status] for status in statuses]
-        return names
+            columns.append([_NAMES[status] for status in statuses])
+        return columns
 
     def event_timestamps(self) -> dict[str, list[datetime | None]]:
         """Feature column to the event time of each value's fact, also of an expired one; ``None`` without a fact.
@@ -153,15 +161,19 @@ class OnlineResponse(WithGaps):
         return {name: [None if us is None else from_us(us) for us in times] for name, times in self.event_us().items()}
 
     @property
-    def types(self) -> dict[str, FeatureType]:
-        """Feature column to its type."""
-        return {column.name: column.dtype for column in self._plan.columns}
+    def plan(self) -> OnlinePlan:
+        """What was asked for."""
+        return self._plan
 
     @property
-    def view_of(self) -> dict[str, str]:
+    def types(self) -> Mapping[str, FeatureType]:
+        """Feature column to its type."""
+        return self._plan.types
+
+    @property
+    def view_of(self) -> Mapping[str, str]:
         """Feature column to the name of its view."""
-        views, computed = self._plan.views, self._plan.computed
-        return {c.name: (computed if c.computed else views)[c.view].name for c in self._plan.columns}
+        return self._plan.view_of
 
     def keys(self) -> list[tuple[Any, ...]]:
         """For each entity row its key in the types of the definitions, all key columns in the order of their names."""
@@ -175,9 +187,13 @@ class OnlineResponse(WithGaps):
 
     def event_us(self) -> dict[str, list[int | None]]:
         """``event_timestamps`` as int64 microseconds; columns of one view share a list that stays as it is."""
+        return dict(zip(self._plan.names, self.column_event_us(), strict=True))
+
+    def column_event_us(self) -> list[list[int | None]]:
+        """For each of the plan's columns what ``event_us`` has of it."""
         stored = [rows.event_us() for rows in self._found]
         computed = [] if self._computed is None else self._computed.event_us(stored)
-        return {c.name: (computed if c.computed else stored)[c.view] for c in self._plan.columns}
+        return [(computed if column.computed else stored)[column.view] for column in self._plan.columns]
 
     def newest_us(self) -> dict[str, int]:
         """View to the event time of its newest fact in the answer; views without a fact are left out."""

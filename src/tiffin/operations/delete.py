@@ -13,6 +13,7 @@ from tiffin.online.keys import encode_keys
 from tiffin.online.pipeline import EntityRows, entity_columns
 from tiffin.online.rows import RowHeader, tombstone
 from tiffin.operations.timelines import TimelineWriter
+from tiffin.operations.vectors import write_vectored
 from tiffin.operations.versions import list_versions
 from tiffin.planning.timelines import timeline_spec
 
@@ -95,7 +96,7 @@ def _bury(ctx: Context, view: FeatureView, table: str, keys: list[bytes]) -> int
         }
         if not stones:
             return known
-        ctx.online.write(WriteBatch(table, list(stones), list(stones.values()), view.ttl_us))
+        write_vectored(ctx, WriteBatch(table, list(stones), list(stones.values()), view.ttl_us))
     return known
 
 

@@ -21,6 +21,7 @@ from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN
 from tiffin.operations.functions import find_function
 from tiffin.operations.rows import checked_rows
 from tiffin.operations.timelines import TimelineWriter, encode_timelines
+from tiffin.operations.vectors import with_vectors, write_vectored
 from tiffin.operations.versions import load_versions
 from tiffin.planning.online import OnlinePlan, TimelineRead, ViewRead, codecs_of, plan_online
 from tiffin.planning.references import resolve_features
@@ -136,6 +137,8 @@ def _planned(
     if found is None:
         load_versions(ctx, snapshot, features)
         plan = plan_online(snapshot, resolve_features(snapshot, features, full_feature_names=full_feature_names))
+        if isinstance(features, FeatureService):
+            plan = with_vectors(ctx, snapshot, features, plan)
         found = plan, [find_function(ctx, computed.view) for computed in plan.computed]
         if len(snapshot.plans) >= _MAX_PLANS:
             snapshot.plans.clear()
@@ -180,6 +183,7 @@ def explain_online(
             }
             for view in plan.views
         ],
+        "precomputed": plan.vector is not None,
         "computed": [computed.name for computed in plan.computed],
         "features": {column.name: repr(column.dtype) for column in plan.columns},
     }
@@ -300,7 +304,7 @@ def prepare_write(
     rows = encode_facts(view, storage, batch)
 
     def write_rows() -> OnlineWrite:
-        result = ctx.online.write(rows)
+        result = write_vectored(ctx, rows)
         return OnlineWrite(result.written, result.stale)
 
     return write_rows

@@ -15,6 +15,7 @@ import numpy as np
 from tiffin.contracts.online import WriteBatch
 from tiffin.online.rows import RowHeader
 from tiffin.operations.timeline_tables import carry_over_facts, new_facts, sweep_tiles
+from tiffin.operations.vectors import write_vectored
 from tiffin.operations.versions import list_versions
 from tiffin.time import DAY_US, SECOND_US
 
@@ -104,7 +105,7 @@ def _carry_over_rows(
         pairs = [(key, row) for key, row in page if RowHeader.of(row).tombstone or is_wanted(key, row)]
         if pairs:
             keys, rows = zip(*pairs, strict=True)
-            ctx.online.write(WriteBatch(new, keys, rows, view.ttl_us))
+            write_vectored(ctx, WriteBatch(new, keys, rows, view.ttl_us))
 
 
 def _contents(ctx: Context, table: str) -> Callable[[bytes, bytes], bool]:

@@ -150,7 +150,7 @@ class TimelineWriter:
         """Put facts in that may be there already, or come between those that are, or that become tiles."""
         counts = Counts()
         for attempt in range(_ATTEMPTS):
-            _pause_before(attempt)
+            pause_before(attempt)
             rows = self._read(keys)
             merged = merge_many(self._spec, rows, facts, sizes, self._now_us(), self._limits)
             refused = self._put(keys, rows, merged.rows)
@@ -222,7 +222,7 @@ class TimelineWriter:
         """
         written: set[bytes] = set()
         for attempt in range(_ATTEMPTS):
-            _pause_before(attempt)
+            pause_before(attempt)
             if attempt or row is None:
                 (row,) = self._read([key])
             timeline = Timeline.of(self._spec.codec, row)
@@ -277,7 +277,7 @@ class TimelineWriter:
         )
 
 
-def _pause_before(attempt: int) -> None:
+def pause_before(attempt: int) -> None:
     """Let others finish: not before the first attempt, longer before each further one."""
     if attempt:
         time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))

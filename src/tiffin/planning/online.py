@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions import FeatureView, LabelView
 from tiffin.errors import RequestError, UnsupportedError
 from tiffin.online.defaults import default_column, python_default
 from tiffin.online.rows import RowCodec, RowReader, row_codec, state_bytes
+from tiffin.online.vectors import VectorReader
 from tiffin.online.windowed import TimelineSpec, WindowRequest
 from tiffin.planning.references import (
     ComputedView,
@@ -101,6 +102,21 @@ class TimelineRead:
 
 
 @dataclass(frozen=True)
+class VectorRead:
+    """How the rows of all views are read at once, for keys whose vector is good.
+
+    Attributes:
+        table: the table that holds the vectors.
+        places: for each of the plan's views which of a vector's rows is its.
+        reader: takes vectors apart.
+    """
+
+    table: str
+    places: tuple[int, ...]
+    reader: VectorReader
+
+
+@dataclass(frozen=True)
 class AnswerColumn:
     """A feature column of the answer: ``views[view]``'s feature number ``feature``, under ``name``.
 
@@ -120,9 +136,9 @@ class AnswerColumn:
     default_column: pa.Array | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OnlinePlan:
-    """An online retrieval.
+    """An online retrieval. A plan is equal to none but itself, so that what is derived from it can be kept by it.
 
     Attributes:
         views: what is read, all in one call of the store.
@@ -136,6 +152,7 @@ class OnlinePlan:
         computed: the on-demand views, in the order in which they are computed.
         request_columns: further columns that entity rows must have, because functions read them, with their types.
         values: for each of ``views`` all that is read, with defaults; for functions to compute from.
+        vector: where the rows of all views may lie together; all of them are then of one key set.
     """
 
     views: tuple[ViewRead | TimelineRead, ...]
@@ -149,6 +166,27 @@ class OnlinePlan:
     computed: tuple[ComputedView, ...] = ()
     request_columns: Mapping[str, FeatureType] = field(default_factory=dict)
     values: tuple[tuple[AnswerColumn, ...], ...] = ()
+    vector: VectorRead | None = None
+
+    @cached_property
+    def types(self) -> Mapping[str, FeatureType]:
+        """Feature column to its type."""
+        return {column.name: column.dtype for column in self.columns}
+
+    @cached_property
+    def dtypes(self) -> tuple[FeatureType, ...]:
+        """The types of the columns."""
+        return tuple(column.dtype for column in self.columns)
+
+    @cached_property
+    def view_of(self) -> Mapping[str, str]:
+        """Feature column to the name of its view."""
+        return {c.name: (self.computed if c.computed else self.views)[c.view].name for c in self.columns}
+
+    @cached_property
+    def view_names(self) -> tuple[str, ...]:
+        """The views that columns are of, in order of first use."""
+        return tuple(dict.fromkeys(self.view_of.values()))
 
 
 def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:

@@ -40,6 +40,10 @@ class ForwardingStore(OnlineStore):
         """As the store."""
         return self.inner.read(requests)
 
+    def read_latest(self, requests: Sequence[ReadRequest]) -> Rows:
+        """As the store."""
+        return self.inner.read_latest(requests)
+
     async def read_async(self, requests: Sequence[ReadRequest]) -> Rows:
         """As the store."""
         return await self.inner.read_async(requests)

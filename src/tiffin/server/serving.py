@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: From so many values on an answer is made in a thread, so that others are not held up.
-_MANY_VALUES = 5_000
+_MANY_VALUES = 20_000
 
 
 class Serving:
@@ -76,6 +77,10 @@ class Serving:
         )
         #: Whether the server is about to stop, and sends no more requests here.
         self.is_draining = False
+        #: Around every read: what it falls back to, where that may be.
+        self._watch: Callable[[], AbstractContextManager[Sequence[str]]] = (
+            _unwatched if options.fallback == "none" else watch_fallback
+        )
         self._load_pool = Pool(1, 0, "tiffin-load")
         self._load_turn = Turn(load_file)
         #: Keeps the load under way from being collected while nobody waits for it.
@@ -137,16 +142,16 @@ class Serving:
         wanted = self.wanted(features, service)
         count = self._check_size(wanted, entity_rows)
         self.allow_read(call, wanted)
-        read = partial(self._read, wanted, entity_rows, full_feature_names)
         width = len(wanted.uses) * 10 if isinstance(wanted, FeatureService) else len(wanted)
         if self.ctx.online.capabilities.native_async and count * width < _MANY_VALUES:
-            with watch_fallback() as labels:
+            with self._watch() as labels:
                 response = await read_online_async(self.ctx, wanted, entity_rows, full_feature_names)
             if self.traces is not None:
                 self.traces.compute(response)
             label = labels[0] if labels else ""
             body = write(response, label)
         else:
+            read = partial(self._read, wanted, entity_rows, full_feature_names)
             response, label, body = await self.pool.run(partial(_written, read, write))
         self._note(call, wanted, response, count, label, time.perf_counter() - began)
         self._keep(call, wanted, response, full_feature_names)
@@ -188,7 +193,7 @@ class Serving:
     def _read(
         self, wanted: Sequence[str] | FeatureService, entity_rows: Rows | Columns, full_feature_names: bool
     ) -> tuple[OnlineResponse, str]:
-        with watch_fallback() as labels:
+        with self._watch() as labels:
             response = read_online(self.ctx, wanted, entity_rows, full_feature_names)
         if self.traces is not None:
             self.traces.compute(response)
@@ -215,7 +220,7 @@ class Serving:
         label: str,
         seconds: float,
     ) -> None:
-        self.metrics.read(dict.fromkeys(response.view_of.values()), count, seconds)
+        self.metrics.read(response.plan.view_names, count, seconds)
         self.metrics.freshness(response)
         service = wanted.name if isinstance(wanted, FeatureService) else ""
         if self.traces is not None:
@@ -363,6 +368,10 @@ class Serving:
         """A view; whether it is there may be known to everybody who may come in at all."""
         call.is_decided = True
         return self.ctx.snapshot().view(name)
+
+
+def _unwatched() -> AbstractContextManager[Sequence[str]]:
+    return nullcontext(())
 
 
 def _counts(done: OnlineWrite) -> dict[str, int]:

@@ -13,6 +13,7 @@ from math import isfinite, isnan
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tiffin.errors import InputError
 from tiffin.online.response import OnlineResponse
@@ -36,6 +37,7 @@ _FLOATS = (Float32, Float64)
 #: Types whose values the encoder writes as they are.
 _PLAIN = frozenset({Bool, Int32, Int64, String, Bytes, UnixTimestamp, Decimal, Uuid, TimeUuid})
 _EPOCH = from_us(0)
+_MANY_TIMES = 8
 
 _to_json = msgspec.json.Encoder().encode
 _to_msgpack = msgspec.msgpack.Encoder().encode
@@ -55,6 +57,14 @@ def encode(write: Callable[[Any], bytes], data: Any) -> bytes:
         ) from None
 
 
+class _FeastColumn(msgspec.Struct):
+    """One column as Feast's server gives it; what all columns of a view have alike is written once."""
+
+    values: Sequence[Any]
+    statuses: msgspec.Raw
+    event_timestamps: msgspec.Raw
+
+
 def feast_json(response: OnlineResponse, label: str) -> bytes:
     """An answer as Feast's server gives it: by column, keys first, all times in whole requests.
 
@@ -62,35 +72,27 @@ def feast_json(response: OnlineResponse, label: str) -> bytes:
         response: the answer.
         label: the fallback that it came from; empty when it came from the store.
     """
-    features, values = response.types, response.to_dict()
-    statuses, times = response.statuses(), response.event_us()
+    plan, entities = response.plan, response.entities
+    results = [_FeastColumn(_plain(cells), *_like_present(len(cells))) for cells in entities.values()]
     # Columns of one view share these lists, and so what is written of them.
-    tails: dict[tuple[int, int], bytes] = {}
-    parts = []
-    for name, cells in values.items():
-        if name not in features:
-            parts.append(encode(_to_json, _plain(cells)) + _tail_of_keys(len(cells)))
-            continue
-        states, own = statuses[name], times[name]
-        tail = tails.get((id(states), id(own)))
+    tails: dict[tuple[int, int], tuple[msgspec.Raw, msgspec.Raw]] = {}
+    columns = json_columns(response.columns(), plan.dtypes)
+    for cells, states, times in zip(columns, response.column_statuses(), response.column_event_us(), strict=True):
+        shared = id(states), id(times)
+        tail = tails.get(shared)
         if tail is None:
-            tail = tails[id(states), id(own)] = _tail(states, _moments(own))
-        parts.append(_to_json(json_column(cells, features[name])) + tail)
-    metadata: dict[str, Any] = {"feature_names": list(values)}
+            tail = tails[shared] = msgspec.Raw(_to_json(states)), msgspec.Raw(_moments_json(times))
+        results.append(_FeastColumn(cells, *tail))
+    metadata: dict[str, Any] = {"feature_names": [*entities, *plan.names]}
     if label:
         metadata["fallback"] = label
-    results = b'},{"values":'.join(parts)
-    return b'{"metadata":%b,"results":[%b]}' % (encode(_to_json, metadata), results and b'{"values":%b}' % results)
-
-
-def _tail(states: Sequence[str], moments: Sequence[datetime | None]) -> bytes:
-    """What follows the values of a column."""
-    return b',"statuses":%b,"event_timestamps":%b' % (_to_json(states), _to_json(moments))
+    return encode(_to_json, {"metadata": metadata, "results": results})
 
 
 @lru_cache(64)
-def _tail_of_keys(count: int) -> bytes:
-    return _tail(["PRESENT"] * count, [_EPOCH] * count)
+def _like_present(count: int) -> tuple[msgspec.Raw, msgspec.Raw]:
+    """Statuses and times of columns that came with the request."""
+    return msgspec.Raw(_to_json(["PRESENT"] * count)), msgspec.Raw(_to_json([_EPOCH] * count))
 
 
 def json_body(response: OnlineResponse, extra: dict[str, Any], layout: str, details: bool) -> bytes:
@@ -102,11 +104,9 @@ def json_body(response: OnlineResponse, extra: dict[str, Any], layout: str, deta
         layout: ``columns`` or ``rows``.
         details: whether statuses and event times are told.
     """
-    types = response.types
-    columns: dict[str, Sequence[Any]] = {
-        name: json_column(cells, types[name]) if name in types else _plain(cells)
-        for name, cells in response.to_dict().items()
-    }
+    plan = response.plan
+    columns: dict[str, Sequence[Any]] = {name: _plain(cells) for name, cells in response.entities.items()}
+    columns.update(zip(plan.names, json_columns(response.columns(), plan.dtypes), strict=True))
     return encode(_to_json, _body(response, columns, extra, layout, details))
 
 
@@ -142,11 +142,12 @@ def arrow_body(response: OnlineResponse, extra: dict[str, Any], details: bool) -
     return body
 
 
-def json_column(cells: Sequence[Any], dtype: FeatureType) -> Sequence[Any]:
-    """A column of features in the forms that JSON has."""
-    if dtype in _PLAIN or (dtype in _FLOATS and _is_finite(cells)):
-        return cells
-    return [_json_value(cell) for cell in cells]
+def json_columns(columns: Sequence[Sequence[Any]], types: Sequence[FeatureType]) -> list[Sequence[Any]]:
+    """Columns of features in the forms that JSON has."""
+    return [
+        cells if dtype in _PLAIN or (dtype in _FLOATS and _is_finite(cells)) else [_json_value(cell) for cell in cells]
+        for cells, dtype in zip(columns, types, strict=True)
+    ]
 
 
 def _is_finite(cells: Sequence[float | None]) -> bool:
@@ -193,6 +194,14 @@ def _body(
 
 def _rows(columns: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _moments_json(times: Sequence[int | None]) -> bytes:
+    """A list of times; of many of them by numpy, which makes times without a zone."""
+    if len(times) < _MANY_TIMES:
+        return _to_json(_moments(times))
+    moments = np.array([0 if us is None else us for us in times], "M8[us]").tolist()
+    return _to_json(moments).replace(b'",', b'Z",')[:-2] + b'Z"]'
 
 
 def _moments(times: Sequence[int | None], without: datetime | None = _EPOCH) -> list[datetime | None]:

@@ -349,25 +349,31 @@ class DynamoDBOnlineStore(OnlineStore):
         """The rows of many keys of many tables, by as few calls as Amazon allows, at once."""
         return self._loops.wait(self.read_async(requests))
 
+    def read_latest(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+        """Like ``read``, by consistent reads."""
+        return self._loops.wait(self._guarded(self._guard.read_async, lambda: self._read_all(requests, is_latest=True)))
+
     async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         """Like ``read``, without holding up the event loop."""
         return await self._guarded(self._guard.read_async, lambda: self._read_all(requests))
 
-    async def _read_all(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
+    async def _read_all(self, requests: Sequence[ReadRequest], *, is_latest: bool = False) -> list[list[bytes | None]]:
         places = [[layout.row_key(key) for key in request.keys] for request in requests]
         names = [self._name(request.table) for request in requests]
         wanted = list(dict.fromkeys((name, place) for name, part in zip(names, places, strict=True) for place in part))
         found: dict[tuple[str, bytes], bytes] = {}
         parts = [wanted[start : start + _KEYS_PER_CALL] for start in range(0, len(wanted), _KEYS_PER_CALL)]
         try:
-            await asyncio.gather(*[self._get(part, found) for part in parts])
+            await asyncio.gather(*[self._get(part, found, is_latest) for part in parts])
         except _NoTableError:
             for request in requests:
                 await self._check(request.table)
             raise
         return [[found.get((name, place)) for place in part] for name, part in zip(names, places, strict=True)]
 
-    async def _get(self, wanted: Sequence[tuple[str, bytes]], found: dict[tuple[str, bytes], bytes]) -> None:
+    async def _get(
+        self, wanted: Sequence[tuple[str, bytes]], found: dict[tuple[str, bytes], bytes], is_latest: bool
+    ) -> None:
         """One BatchGetItem, and again for what Amazon leaves open."""
         asked: dict[str, Any] = {}
         for name, place in wanted:
@@ -375,7 +381,7 @@ class DynamoDBOnlineStore(OnlineStore):
                 name,
                 {
                     "Keys": [],
-                    "ConsistentRead": self._options.consistent_reads,
+                    "ConsistentRead": is_latest or self._options.consistent_reads,
                     "ProjectionExpression": "k, r",
                 },
             )

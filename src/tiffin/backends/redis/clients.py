@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tiffin.backends.redis.config import RedisOptions
 
 _LEAST_SECONDS = 0.001
+_MANY_ARGUMENTS = 8
 #: When the call of this thread must be done, by ``time.monotonic``.
 _call = threading.local()
 
@@ -95,6 +97,25 @@ class TimedSSLMasterConnection(_Timed, SentinelManagedSSLConnection):
     """The same by TLS to the master that the sentinels name."""
 
 
+class _Packed:
+    """Packs commands with many arguments in C, as the library does only for threads; stands before a class."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """A command as bytes."""
+        if len(args) > _MANY_ARGUMENTS:
+            return [hiredis.pack_command(args)]
+        packed: list[bytes] = super().pack_command(*args)  # type: ignore[misc]
+        return packed
+
+
+class PackedConnection(_Packed, redis.asyncio.Connection):
+    """A connection of an event loop."""
+
+
+class PackedSSLConnection(_Packed, redis.asyncio.SSLConnection):
+    """The same by TLS."""
+
+
 def connect(options: RedisOptions) -> Any:
     """A client for threads; nothing is opened yet."""
     address = options.address
@@ -132,7 +153,12 @@ def connect_async(options: RedisOptions) -> Any:
         )
         return sentinel.master_for(options.sentinel_master, db=address.db)
     host, port = address.nodes[0]
-    return redis.asyncio.Redis(host=host, port=port, db=address.db, **_ssl(options), **shared)
+    packed = PackedSSLConnection if address.ssl else PackedConnection
+    return redis.asyncio.Redis.from_pool(
+        redis.asyncio.ConnectionPool(
+            connection_class=packed, host=host, port=port, db=address.db, **_certificates(options), **shared
+        )
+    )
 
 
 def with_sentinels(client: Any) -> list[Any]:

@@ -17,6 +17,7 @@ from redis import asyncio, exceptions, sentinel
 from tiffin.backends.redis import layout
 from tiffin.backends.redis.clients import connect, connect_async, set_deadline, with_sentinels
 from tiffin.backends.redis.config import RedisOptions
+from tiffin.contracts.gather import Gathered
 from tiffin.contracts.guard import Guard
 from tiffin.contracts.loops import PerLoop
 from tiffin.contracts.online import (
@@ -102,6 +103,7 @@ class RedisOnlineStore(OnlineStore):
         self._lock = threading.Lock()
         self._opened: tuple[int, Any] | None = None
         self._loops: PerLoop[Any] = PerLoop(lambda: connect_async(options))
+        self._gathered = PerLoop(lambda: Gathered(self._read_now))
         self._known = _Numbers(None, {})
 
     # --- Clients and errors ------------------------------------------------------------------------------------------
@@ -291,7 +293,13 @@ class RedisOnlineStore(OnlineStore):
         return self._guard.read(lambda until: self._call(self._read(requests), until))
 
     async def read_async(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
-        """Like ``read``, without holding up the event loop."""
+        """Like ``read``, without holding up the event loop; the reads of one moment are one MGET together."""
+        if self._is_cluster:
+            # A node that hangs must hold up nobody who asks others.
+            return await self._read_now(requests)
+        return await self._gathered.get().read(requests)
+
+    async def _read_now(self, requests: Sequence[ReadRequest]) -> list[list[bytes | None]]:
         return await self._guard.read_async(lambda until: self._call_async(self._read(requests)))
 
     def _read(self, requests: Sequence[ReadRequest]) -> Exchange[list[list[bytes | None]]]:
@@ -491,6 +499,7 @@ class RedisOnlineStore(OnlineStore):
 
     async def close_async(self) -> None:
         """Close the connections of this event loop."""
+        self._gathered.pop()
         client = self._loops.pop()
         if client is not None:
             for each in with_sentinels(client):
