@@ -13,8 +13,8 @@ from parity.repository import commit
 from server.apps import add, drivers, rows, served
 from tiffin.definitions import FeatureService, FileLoggingDestination, LoggingConfig
 from tiffin.errors import UnsupportedError
+from tiffin.operations.feature_log import sampled_rows
 from tiffin.operations.online import read_online
-from tiffin.server.feature_log import sampled_rows
 from unit.online.drivers import STATS, opened
 
 
@@ -41,7 +41,7 @@ async def test_a_row_has_all_that_is_needed_to_check_it(tmp_path: Path) -> None:
         [
             "driver_id",
             *(f"stats__{f}{suffix}" for f in ("trips", "rating") for suffix in ("", "__timestamp", "__status")),
-            *("__log_timestamp", "__request_id", "__definitions_version", "log_date"),
+            *("__log_timestamp", "__request_id", "__definitions_version", "__fallback", "log_date"),
         ]
     )
     first, second, third = sorted(table.to_pylist(), key=lambda row: row["driver_id"])

@@ -136,6 +136,8 @@ class OnlinePlan:
         computed: the on-demand views, in the order in which they are computed.
         request_columns: further columns that entity rows must have, because functions read them, with their types.
         values: for each of ``views`` all that is read, with defaults; for functions to compute from.
+        references: for each of ``columns`` the feature behind it, ``view:feature``.
+        version: of the definitions that the plan was made from.
     """
 
     views: tuple[ViewRead | TimelineRead, ...]
@@ -149,6 +151,8 @@ class OnlinePlan:
     computed: tuple[ComputedView, ...] = ()
     request_columns: Mapping[str, FeatureType] = field(default_factory=dict)
     values: tuple[tuple[AnswerColumn, ...], ...] = ()
+    references: tuple[str, ...] = ()
+    version: int = 0
 
 
 def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
@@ -181,6 +185,8 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
         computed=selection.computed,
         request_columns=selection.request_columns,
         values=_read_values(selection) if selection.computed else (),
+        references=tuple(selection.reference(column) for column in selection.columns),
+        version=snapshot.version,
     )
 
 
