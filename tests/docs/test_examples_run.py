@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["docs/quickstart.md", "docs/testing.md", "docs/windows.md"]
+PAGES = ["docs/quickstart.md", "docs/verify.md", "docs/windows.md"]
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 

@@ -12,6 +12,7 @@ import click
 
 from tiffin.cli import failures
 from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, test
+from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, verify
 from tiffin.cli.invocation import LOG_LEVELS, Invocation, configure_logging
 
 
@@ -85,6 +86,7 @@ for _command in (
     historical.get_historical_features,
     online.get_online_features,
     online.delete_entities,
+    verify.verify,
     serve.serve,
     serve.new_api_key,
     serve.verify_audit_log,

@@ -78,8 +78,13 @@ EXPLANATIONS: Mapping[Cause, str] = {
     Cause.OUTDATED_DEFINITION: "the request was answered by a definition that had been replaced already",
     Cause.TRANSFORMATION_DIFFERS: "the function got the same inputs and is the same, and gave something else",
     Cause.FALLBACK: "the store did not answer, and something else was served in its place",
-    Cause.UNEXPLAINED: "there is no evidence for any of the others",
+    Cause.UNEXPLAINED: "there is no evidence for any of the others, or too many keys differ to look at each",
 }
+
+
+def evidence(label: str) -> str:
+    """What a cause means, by its name in reports."""
+    return EXPLANATIONS[Cause[label.upper()]]
 
 
 class Causes:

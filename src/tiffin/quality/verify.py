@@ -146,6 +146,13 @@ class Verification:
         """Cells that are not the same."""
         return sum(each.different for each in self.services)
 
+    @property
+    def verdict(self) -> str:
+        """The result in one line."""
+        if not self.different:
+            return f"{self.compared:,} values were compared, and none differs"
+        return f"{self.different:,} of {self.compared:,} values differ ({self.different / self.compared:.4%})"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data, without the mismatches."""
         return {

@@ -77,30 +77,27 @@ class LogReader:
     part_rows: int
 
     def parts(self, reading: LogReading) -> Iterator[pa.Table]:
-        """The rows, day by day. All rows of a part have the same features; those that a part lacks were not logged.
+        """The rows, by days. All rows of a part have the same features; those that a part lacks were not logged.
 
         Yields:
             Tables with the keys and the request in their types; for each feature its value, ``__timestamp`` and
             ``__status``; ``__log_timestamp``, ``__request_id``, ``__definitions_version`` (0: not known) and
             ``__fallback``, without nulls.
         """
-        for files in self._days():
-            waiting: dict[str, list[pa.Table]] = {}
-            for file in files:
-                for table in self._tables(file, reading):
-                    alike = str(table.schema)
-                    tables = waiting.setdefault(alike, [])
-                    tables.append(table)
-                    if sum(each.num_rows for each in tables) >= self.part_rows:
-                        yield _joined(waiting.pop(alike))
-            yield from map(_joined, waiting.values())
+        waiting: dict[str, list[pa.Table]] = {}
+        for file in self._files():
+            for table in self._tables(file, reading):
+                alike = str(table.schema)
+                tables = waiting.setdefault(alike, [])
+                tables.append(table)
+                if sum(each.num_rows for each in tables) >= self.part_rows:
+                    yield _joined(waiting.pop(alike))
+        yield from map(_joined, waiting.values())
 
-    def _days(self) -> Iterator[list[Path]]:
-        """The files of each day that may have wanted rows, those that lie elsewhere together."""
-        days: dict[str, list[Path]] = {}
-        for file in sorted(self.folder.rglob("*.parquet")):
-            days.setdefault(file.parent.name, []).append(file)
-        return (files for name, files in sorted(days.items()) if self._may_have(name))
+    def _files(self) -> list[Path]:
+        """The files that may have wanted rows, those of a day together."""
+        files = (file for file in self.folder.rglob("*.parquet") if self._may_have(file.parent.name))
+        return sorted(files, key=lambda file: (file.parent.name, file.name))
 
     def _may_have(self, name: str) -> bool:
         if not name.startswith(_DAY):
