@@ -1,4 +1,4 @@
-"""More than a hundred thousand values, served at many moments while facts come late, twice and corrected: none differs."""
+"""More than a hundred thousand values, served while facts come late and are corrected: none differs from training's."""
 
 from __future__ import annotations
 

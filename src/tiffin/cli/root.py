@@ -11,8 +11,7 @@ from typing import Any
 import click
 
 from tiffin.cli import failures
-from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, test
-from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, verify
+from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, test, verify
 from tiffin.cli.invocation import LOG_LEVELS, Invocation, configure_logging
 
 
