@@ -15,17 +15,19 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from quality.world import DAY, HOUR, MINUTE, NOON, World, fact, model, product, stats
-from tiffin import FeatureService
+from quality.world import DAY, DRIVER, HOUR, MINUTE, NOON, World, fact, model, plus_extra, product, stats
+from server.apps import served
+from tiffin import FeatureService, FeatureView, Field, OnDemandFeatureView, PushSource, RequestSource
 from tiffin.cli import main
-from tiffin.errors import InputError, NotFoundError, RequestError, SourceError, StoreError
+from tiffin.errors import InputError, NotFoundError, RequestError, SourceError, StoreError, UnsupportedError
 from tiffin.quality.verify import verify
 from tiffin.quality.verify_page import verification_page
+from tiffin.types import Float64, UnixTimestamp
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """Three days of requests for three drivers; the first one's rate is another one than was served."""
+    """Three days of requests for three drivers."""
     made = World(tmp_path, stats(), product(), model(stats(), product()))
     made.write(*(fact(driver, NOON - HOUR) for driver in (1, 2, 3)))
     made.load()
@@ -128,6 +130,16 @@ def test_a_log_is_taken_over_from_a_table_and_from_a_file(world: World) -> None:
     assert world.store.write_logged_features(log, service) == log.num_rows
     assert world.store.write_logged_features(world.logs()[0], service) == log.num_rows
     assert world.store.verify("model").services[0].rows == 9 + 2 * log.num_rows
+
+
+async def test_what_a_server_logs_is_verified(world: World) -> None:
+    async with served(world.store.context, log_seconds=3600.0) as server:
+        columns = {"driver_id": [1, 2, 404], "extra": [1.0, 2.0, 3.0]}
+        await server.post("/v1/features", {"service": "model", "columns": columns})
+        rows = [{"driver_id": 3, "extra": 5}]
+        await server.post("/v1/features", {"service": "model", "rows": rows, "full_feature_names": True})
+    found = world.store.verify("model")
+    assert (found.services[0].rows, found.different) == (9 + 4, 0)
 
 
 # By how much
@@ -246,6 +258,27 @@ def test_a_log_of_newer_definitions(world: World) -> None:
 def test_a_source_that_is_gone(world: World) -> None:
     (world.folder / "rides.parquet").unlink()
     with pytest.raises(SourceError, match=r"rides\.parquet"):
+        world.store.verify("model")
+
+
+def test_a_view_without_a_history(tmp_path: Path) -> None:
+    pushed = PushSource(name="alone", timestamp_field="ts")
+    view = FeatureView(name="live", entities=[DRIVER], schema=[Field(name="rate", dtype=Float64)], source=pushed)
+    world = World(tmp_path, stats(), view, model(view))
+    world.store.write_to_online_store("live", [{"driver_id": 1, "rate": 0.5, "ts": NOON}])
+    world.serve(1)
+    with pytest.raises(UnsupportedError, match="feature view live has no history"):
+        world.store.verify("model")
+
+
+def test_a_request_that_brings_a_time_of_its_own(tmp_path: Path) -> None:
+    request = RequestSource(name="asked", schema=[Field(name="event_timestamp", dtype=UnixTimestamp)])
+    schema = [Field(name="product", dtype=Float64)]
+    view = OnDemandFeatureView(
+        name="computed", sources=[stats(), request], schema=schema, udf=plus_extra, mode="python"
+    )
+    world = World(tmp_path, stats(), view, model(view))
+    with pytest.raises(UnsupportedError, match="reads 'event_timestamp' of the request"):
         world.store.verify("model")
 
 

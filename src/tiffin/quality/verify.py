@@ -13,7 +13,7 @@ import numpy as np
 
 from tiffin.columns import numpy_values, single_chunk
 from tiffin.definitions import FeatureService
-from tiffin.errors import RequestError, SourceError
+from tiffin.errors import RequestError, SourceError, UnsupportedError
 from tiffin.operations.feature_log import LOGGED_AT, REQUEST_ID, STATUS, TIMESTAMP, VERSION, full_name, log_folder
 from tiffin.operations.retrieve import retrieve
 from tiffin.operations.versions import load_versions
@@ -185,6 +185,7 @@ def verify(
     Raises:
         NotFoundError: there is no such service.
         RequestError: it has no ``logging_config``, nor has any other; or the arguments contradict each other.
+        UnsupportedError: a view of it has no history.
         SourceError: the log has no rows, or a source cannot be read.
         FunctionError: a function is another one than was applied.
     """
@@ -279,7 +280,15 @@ class _Verifier:
         """What is recomputed, and what comes out; planned without rows, to know which columns are read of the log."""
         load_versions(self._ctx, self._snapshot, self._service)
         selection = resolve_features(self._snapshot, self._service, full_feature_names=True)
-        return plan_retrieval(self._snapshot, selection, only_known=self._ctx.only_known), selection
+        plan = plan_retrieval(self._snapshot, selection, only_known=self._ctx.only_known)
+        if "event_timestamp" in plan.request_columns or "event_timestamp" in plan.keys:
+            raise UnsupportedError(
+                f"{self._service.subject} reads 'event_timestamp' of the request; in training that is the moment",
+                subject=self._service.subject,
+                location=self._service.location,
+                hint="call it otherwise in the request source or entity",
+            )
+        return plan, selection
 
     def _nothing(self, reading: LogReading, since_us: int | None, until_us: int | None) -> SourceError:
         ends = [f"{word} {format_us(us)}" for word, us in (("from", since_us), ("to", until_us)) if us is not None]
