@@ -17,6 +17,7 @@ from benchmarks.suites import (
     stores,
     streams,
     timelines,
+    verifying,
     windows,
 )
 
@@ -38,4 +39,5 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "functions": functions.suite,
     "server": serving.suite,
     "apply": applying.suite,
+    "verify": verifying.suite,
 }

@@ -31,7 +31,8 @@ from examples.common.trees import TreeModel
 from examples.flights.model import fit, score
 from examples.flights.replay import moments_of, replay, time_single_reads
 from examples.flights.show import NEW_YORK, draw, print_result
-from tiffin import FeatureService, FeatureStore, ManualClock
+from tiffin import FeatureService, FeatureStore, FileLoggingDestination, LoggingConfig, ManualClock
+from tiffin.quality.verify import Verification
 
 SINGLE_READS = 500
 #: Views that the model is also tried without, to see what they add.
@@ -78,7 +79,7 @@ def main() -> None:
         print_result(console, result, repository, options.output / "flights.png")
     for example in result["day"]["examples"]:
         console.print(f"[red]{example}")
-    sys.exit(1 if result["day"]["mismatches"] else 0)
+    sys.exit(1 if result["day"]["mismatches"] or result["day"]["verified_different"] else 0)
 
 
 def run(
@@ -193,12 +194,14 @@ def serve_day(
     unloaded = [moment.answer for moment in replay(store, clock, service, moments, load=False)]
 
     task = bars.add_task("Live the day: load, read online", total=len(moments), note="")
-    answers, reads, loaded = [], list[float](), 0
+    answers, responses, reads, loaded = [], [], list[float](), 0
     for moment in replay(store, clock, service, moments):
         answers.append(moment.answer)
+        responses.append(moment.response)
         reads.append(moment.read_ms)
         loaded += moment.loaded
         bars.update(task, advance=1, note=f"{moment.now.astimezone(NEW_YORK):%H:%M}, {loaded:,} facts")
+    verified = verify(store, service, responses)
     single = time_single_reads(store, service, expected, SINGLE_READS)
 
     answer = pa.concat_tables(answers)
@@ -214,8 +217,18 @@ def serve_day(
         "read_p99_ms": float(np.quantile(single, 0.99)),
         "moment_read_p50_ms": float(np.quantile(reads, 0.5)),
         **asdict(compared),
+        "verified": verified.compared,
+        "verified_different": verified.different,
         "mismatches_unloaded": compare(expected, pa.concat_tables(unloaded), training.features).mismatches,
     }
+
+
+def verify(store: FeatureStore, service: FeatureService, responses: list[Any]) -> Verification:
+    """Log what was served, and hold the log to the history, as one does where no training set lies beside it."""
+    logged = replace(service, logging_config=LoggingConfig(FileLoggingDestination(path="served")))
+    store.apply(logged)
+    store.write_logged_features(responses, logged)
+    return store.verify(logged)
 
 
 def load_until_now(bars: Progress, store: FeatureStore, clock: ManualClock) -> None:

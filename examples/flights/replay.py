@@ -22,13 +22,15 @@ class Moment:
 
     Attributes:
         flights: rows of the training set.
-        answer: the online answer, row by row the same flights.
+        response: what the store said, row by row the same flights.
+        answer: the same as a table.
         loaded: facts that became known since the moment before.
         read_ms: how long the online read took.
     """
 
     now: datetime
     flights: pa.Table
+    response: Any
     answer: pa.Table
     loaded: int
     read_ms: float
@@ -55,7 +57,7 @@ def replay(
         start = time.perf_counter()
         response = store.get_online_features(service, rows)
         read_ms = (time.perf_counter() - start) * 1e3
-        yield Moment(now, flights, response.to_arrow(), loaded, read_ms)
+        yield Moment(now, flights, response, response.to_arrow(), loaded, read_ms)
 
 
 def time_single_reads(store: FeatureStore, service: FeatureService, flights: pa.Table, reads: int) -> list[float]:

@@ -63,6 +63,7 @@ def _summary_table(result: Mapping[str, Any]) -> Table:
     table.add_row("online values held to the training set", f"{day['cells']:,} ({day['nulls']:,} null)")
     colour = "red" if day["mismatches"] else "green"
     table.add_row("mismatches", f"[bold {colour}]{day['mismatches']:,}")
+    table.add_row("... of the log, by `tiffin verify`", f"{day['verified_different']:,} of {day['verified']:,}")
     table.add_row("... had the day not been loaded", f"{day['mismatches_unloaded']:,}")
     return table
 

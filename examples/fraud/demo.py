@@ -70,7 +70,7 @@ def main() -> None:
         print_result(console, result, options.output / "feature_repo")
     for example in result["served"]["examples"]:
         console.print(f"[red]{example}")
-    sys.exit(1 if result["served"]["mismatches"] else 0)
+    sys.exit(1 if result["served"]["mismatches"] or result["served"]["verified_different"] else 0)
 
 
 def run(bars: Progress, options: argparse.Namespace) -> dict[str, Any]:
@@ -199,16 +199,17 @@ def serve_day(
     requests = pa.concat_tables([moment.requests for moment in moments])
 
     # First without the stream, to see that the comparison would notice.
-    stale = pa.concat_tables([answer for answer, _ in answers(store, clock, service, moments)])
+    stale = pa.concat_tables([answer for answer, *_ in answers(store, clock, service, moments)])
 
     stream = Stream(
         store, {"transactions": world.transactions.drop_columns(["fraud"]), "reports": world.reports}, LAST_DAY, random
     )
     task = bars.add_task("Live the day: push, read online", total=len(moments), note="")
-    tables, took = [], list[float]()
+    tables, responses, took = [], [], list[float]()
     lived = answers(store, clock, service, moments, stream.deliver)
-    for moment, (answer, milliseconds) in zip(moments, lived, strict=True):
+    for moment, (answer, answered, milliseconds) in zip(moments, lived, strict=True):
         tables.append(answer)
+        responses += answered
         took += milliseconds
         note = f"{moment.now:%H:%M}, {stream.facts:,} facts"
         bars.update(task, advance=1, note=note)
@@ -216,6 +217,10 @@ def serve_day(
     # What a training set says of the same requests at the same moments, from the whole history.
     job = store.get_historical_features(entity_df=requests, features=service)
     expected, features = job.to_arrow(), job.feature_names
+
+    # The same is told by the log of what was served, where no training set lies beside it.
+    store.write_logged_features(responses, service)
+    verified = store.verify(service)
     return {
         "moments": len(moments),
         "requests": requests.num_rows,
@@ -226,6 +231,8 @@ def serve_day(
         "read_p50_ms": float(np.quantile(took, 0.5)),
         "read_p99_ms": float(np.quantile(took, 0.99)),
         **asdict(compare(expected, pa.concat_tables(tables), features)),
+        "verified": verified.compared,
+        "verified_different": verified.different,
         "mismatches_without_stream": compare(expected, stale, features).mismatches,
     }
 

@@ -63,5 +63,6 @@ def _summary_table(result: Mapping[str, Any]) -> Table:
     table.add_row("online values held to the training set", f"{served['cells']:,} ({served['nulls']:,} null)")
     colour = "red" if served["mismatches"] else "green"
     table.add_row("mismatches", f"[bold {colour}]{served['mismatches']:,}")
+    table.add_row("... of the log, by `tiffin verify`", f"{served['verified_different']:,} of {served['verified']:,}")
     table.add_row("... had the stream not come", f"{served['mismatches_without_stream']:,}")
     return table

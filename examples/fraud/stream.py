@@ -107,17 +107,18 @@ def answers(
     service: FeatureService,
     moments: list[Moment],
     deliver: Callable[[datetime], None] | None = None,
-) -> Iterator[tuple[pa.Table, list[float]]]:
+) -> Iterator[tuple[pa.Table, list[Any], list[float]]]:
     """Go through the moments: let the stream come, then read for one payment after the other.
 
     Yields:
-        The features of a moment's requests, row by row, and how many milliseconds each took.
+        The features of a moment's requests, row by row; the answers that they are from; and how many milliseconds each
+        took.
     """
     for moment in moments:
         clock.set(moment.now)
         if deliver is not None:
             deliver(moment.now)
-        tables, took = [], list[float]()
+        tables, responses, took = [], [], list[float]()
         rows: list[dict[str, Any]] = moment.requests.select(list(REQUEST)).to_pylist()
         for row in rows:
             began = time.perf_counter()
@@ -125,4 +126,5 @@ def answers(
             response.to_dict()
             took.append((time.perf_counter() - began) * 1e3)
             tables.append(response.to_arrow())
-        yield pa.concat_tables(tables), took
+            responses.append(response)
+        yield pa.concat_tables(tables), responses, took

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     import pandas as pd
+    import pyarrow as pa
 
     from tiffin.config import RepoConfig
     from tiffin.contracts.registry import Commit, MaterializationRun, RegistryStore
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tiffin.operations.stream_counts import SourceProgress
     from tiffin.planning.apply import ApplyPlan
     from tiffin.quality.leaks import LeakLimits, LeakReport
+    from tiffin.quality.verify import Verification
     from tiffin.time import Clock
 
 
@@ -670,6 +672,48 @@ class FeatureStore(WithGaps):
         from tiffin.operations.remote import read_features_async
 
         return await read_features_async(self.context, features, entity_rows, full_feature_names)
+
+    def write_logged_features(
+        self, logs: OnlineResponse | Iterable[OnlineResponse] | pa.Table | str | Path, source: FeatureService
+    ) -> int:
+        """Write what was served to the log of a feature service, for ``verify``, and say how many rows.
+
+        Args:
+            logs: answers of ``get_online_features`` for the service, of which the rows that are in the sample are kept;
+                several answers make one file a day. Or a table, a Parquet file or a folder of them, in the log's form.
+            source: the service; its ``logging_config`` says where to.
+
+        Raises:
+            RequestError: the service has no ``logging_config``.
+            StoreError: the log cannot be written.
+        """
+        from tiffin.operations.feature_log import write_logged_features
+
+        return write_logged_features(self.context, logs, source)
+
+    def verify(
+        self,
+        service: FeatureService | str | None = None,
+        since: datetime | str | int | None = None,
+        until: datetime | str | int | None = None,
+        max_mismatch: float = 0.0,
+    ) -> Verification:
+        """Compute what was logged again as training would at its moment, compare, and tell why values differ.
+
+        Args:
+            service: a service, or its name; every service that has a log when left out.
+            since: the first moment that is looked at.
+            until: the last one, included.
+            max_mismatch: the share of the cells of a feature that may differ, from 0 to 1.
+
+        Raises:
+            NotFoundError: there is no such service.
+            RequestError: it has no ``logging_config``.
+            SourceError: the log has no rows, or a source cannot be read.
+        """
+        from tiffin.quality.verify import verify
+
+        return verify(self.context, service, since, until, max_mismatch)
 
     def push(
         self,

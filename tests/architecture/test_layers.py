@@ -14,7 +14,7 @@ ROOT = Path(tiffin.__file__).parent
 
 #: Each part may import from its own row and from the rows above it.
 LAYERS = [
-    {"errors", "time", "types", "columns", "compat"},
+    {"errors", "time", "types", "columns", "equality", "compat"},
     {"definitions"},
     {"registry", "semantics"},
     {"planning", "windows", "online", "transforms", "messages", "sql", "contracts", "config", "client"},

@@ -50,6 +50,7 @@ def test_online_values_equal_the_training_set(result: dict[str, Any]) -> None:
     assert day["cells"] == day["flights"] * result["features"] > 500
     assert day["nulls"] < day["cells"] / 2
     assert day["mismatches"] == 0
+    assert (day["verified"], day["verified_different"]) == (day["cells"], 0)
 
 
 def test_the_comparison_notices_a_day_without_loading(result: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ def test_online_values_equal_the_training_set(result: dict[str, Any]) -> None:
     assert served["cells"] > 160 * result["features"]  # the moment of the last transaction is compared as well
     assert served["nulls"] < served["cells"] / 2
     assert served["mismatches"] == 0
+    assert (served["verified"], served["verified_different"]) == (served["cells"], 0)
 
 
 def test_the_comparison_notices_a_day_without_the_stream(result: dict[str, Any]) -> None:

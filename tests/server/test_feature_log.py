@@ -12,9 +12,9 @@ import pytest
 from parity.repository import commit
 from server.apps import add, drivers, rows, served
 from tiffin.definitions import FeatureService, FileLoggingDestination, LoggingConfig
-from tiffin.errors import UnsupportedError
+from tiffin.errors import StoreUnavailableError, UnsupportedError
+from tiffin.operations.feature_log import sampled_rows
 from tiffin.operations.online import read_online
-from tiffin.server.feature_log import sampled_rows
 from unit.online.drivers import STATS, opened
 
 
@@ -41,7 +41,7 @@ async def test_a_row_has_all_that_is_needed_to_check_it(tmp_path: Path) -> None:
         [
             "driver_id",
             *(f"stats__{f}{suffix}" for f in ("trips", "rating") for suffix in ("", "__timestamp", "__status")),
-            *("__log_timestamp", "__request_id", "__definitions_version", "log_date"),
+            *("__log_timestamp", "__request_id", "__definitions_version", "__fallback", "log_date"),
         ]
     )
     first, second, third = sorted(table.to_pylist(), key=lambda row: row["driver_id"])
@@ -51,6 +51,17 @@ async def test_a_row_has_all_that_is_needed_to_check_it(tmp_path: Path) -> None:
     assert first["stats__trips__timestamp"].isoformat() == "2024-06-01T11:00:00+00:00"
     assert first["__log_timestamp"].isoformat() == "2024-06-01T12:00:00+00:00"
     assert first["__definitions_version"] == repository.snapshot().version
+
+
+async def test_a_fallback_is_logged_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(requests: Any) -> Any:
+        raise StoreUnavailableError("the store is down")
+
+    repository = drivers(tmp_path, service())
+    monkeypatch.setattr(repository.online, "read", fail)
+    async with served(repository, fallback="default") as server:
+        assert (await server.post("/v1/features", {"service": "model", "rows": rows(1)})).status_code == 200
+    assert logged(tmp_path)["__fallback"].to_pylist() == ["default"]
 
 
 async def test_nothing_is_lost_at_a_normal_stop(tmp_path: Path) -> None:

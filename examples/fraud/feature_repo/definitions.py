@@ -11,7 +11,9 @@ from tiffin import (
     FeatureService,
     FeatureView,
     Field,
+    FileLoggingDestination,
     FileSource,
+    LoggingConfig,
     PushSource,
     RequestSource,
     ValueType,
@@ -138,4 +140,5 @@ fraud_score = FeatureService(
     name="fraud_score",
     description="What the model that looks for fraud reads",
     features=[card_activity, merchant_activity, pair_activity, card_reports, merchant_reports, compared],
+    logging_config=LoggingConfig(FileLoggingDestination(path="served")),
 )

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tiffin.cli import failures
-from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, test
+from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, test, verify
 from tiffin.cli.invocation import LOG_LEVELS, Invocation, configure_logging
 
 
@@ -85,6 +85,7 @@ for _command in (
     historical.get_historical_features,
     online.get_online_features,
     online.delete_entities,
+    verify.verify,
     serve.serve,
     serve.new_api_key,
     serve.verify_audit_log,

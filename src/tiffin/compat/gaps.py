@@ -10,7 +10,6 @@ from tiffin.errors import MissingAttributeError, UnsupportedError, nearest
 _SERVER = "`tiffin serve` answers requests for features; its routes are shown at /docs"
 _OTHER_SERVERS = "`tiffin serve` serves features only: training sets and definitions are read in your own process"
 _VECTORS = "vectors are not searched yet: get_online_features() reads them, and your program compares them"
-_LOGS = "`tiffin serve` logs what it serves, where a FeatureService has a LoggingConfig"
 _PROJECT = "a store has one project: open another one with the folder, or the configuration, of the other project"
 _RUNS = "store.materialization_runs(view=...) tells what was loaded, and when"
 _HISTORY = "store.history() tells when the definitions were applied"
@@ -24,8 +23,7 @@ FEATURE_STORE = {
     **dict.fromkeys(("embedding_provider", "openai_search", "retrieve_online_documents"), _VECTORS),
     "retrieve_online_documents_v2": _VECTORS,
     "update_online_store": "write_to_online_store() writes whole values",
-    "write_logged_features": _LOGS,
-    "validate_logged_features": f"{_LOGS}; to_df(validation_reference=...) validates a training set",
+    "validate_logged_features": "verify() compares what was logged with what training sees",
     "set_feature_view_state": "enable_feature_view() and disable_feature_view() say whether a view is served",
     "delete_project": "teardown() removes the project of a store; open the store of the project first",
     **dict.fromkeys(("set_current_project", "reset_current_project"), _PROJECT),

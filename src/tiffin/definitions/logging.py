@@ -41,7 +41,7 @@ class FileLoggingDestination:
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """That served values are to be kept. The feature server keeps them; reads in a program of your own do not.
+    """That served values are to be kept. The feature server does it; a program does by ``write_logged_features``.
 
     Attributes:
         destination: where.

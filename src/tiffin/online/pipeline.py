@@ -151,11 +151,11 @@ class OnlineRead:
         if not all([rows.is_readable for rows in self._found]):  # noqa: C419 - a list is faster
             return None
         if not self._plan.computed:
-            return OnlineResponse(self._plan, self._entities, self._found)
+            return OnlineResponse(self._plan, self._entities, self._found, self._now_us)
         from tiffin.online.computed import ComputedValues
 
         values = ComputedValues(self._plan, self._entities, self._found, self._functions, self._now_us, self._count)
-        return OnlineResponse(self._plan, self._entities, self._found, values)
+        return OnlineResponse(self._plan, self._entities, self._found, self._now_us, values)
 
 
 def _found_timelines(

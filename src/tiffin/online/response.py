@@ -37,7 +37,7 @@ class OnlineResponse(WithGaps):
     exactly (TYP-1).
     """
 
-    __slots__ = ("_computed", "_entities", "_found", "_plan")
+    __slots__ = ("_computed", "_entities", "_found", "_plan", "now_us")
     _gaps = ONLINE_RESPONSE
 
     def __init__(
@@ -45,12 +45,15 @@ class OnlineResponse(WithGaps):
         plan: OnlinePlan,
         entities: dict[str, list[Any]],
         found: Sequence[FoundRows | FoundTimelines],
+        now_us: int,
         computed: ComputedValues | None = None,
     ) -> None:
         self._plan = plan
         self._entities = entities
         self._found = found
         self._computed = computed
+        #: The moment that the answer is of: ages were judged by it, and functions and windows got it.
+        self.now_us = now_us
 
     @property
     def computed_views(self) -> tuple[str, ...]:
@@ -174,6 +177,16 @@ class OnlineResponse(WithGaps):
     def view_of(self) -> Mapping[str, str]:
         """Feature column to the name of its view."""
         return self._plan.view_of
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Feature column to the feature behind it, ``view:feature``."""
+        return dict(zip(self._plan.names, self._plan.references, strict=True))
+
+    @property
+    def definitions_version(self) -> int:
+        """The version of the definitions that it was read by."""
+        return self._plan.version
 
     def keys(self) -> list[tuple[Any, ...]]:
         """For each entity row its key in the types of the definitions, all key columns in the order of their names."""

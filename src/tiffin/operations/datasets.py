@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tiffin.columns import pandas_type
+from tiffin.columns import pandas_type, single_chunk
 from tiffin.definitions import FeatureService, SavedDataset, SavedDatasetFileStorage, ValidationReference
+from tiffin.equality import same_values
 from tiffin.errors import DefinitionError, InputError, SourceError
 from tiffin.operations.apply import apply
 from tiffin.operations.retrieve import RetrievalJob, retrieve
@@ -188,10 +189,11 @@ def _feature_columns(dataset: SavedDataset, table: pa.Table) -> list[str]:
 
 def _differences(saved: pa.ChunkedArray, again: pa.ChunkedArray) -> int:
     """In how many rows two columns differ; nulls are the same, and so are two NaN."""
-    if saved.combine_chunks().equals(again.combine_chunks()):
-        return 0
-    pairs = zip(saved.to_pylist(), again.to_pylist(), strict=True)
-    return sum(repr(one) != repr(other) for one, other in pairs)
+    one, other = single_chunk(saved), single_chunk(again)
+    if one.type == other.type:
+        return int((~same_values(one, other)).sum())
+    pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
+    return sum(repr(mine) != repr(yours) for mine, yours in pairs)
 
 
 def _readable(ctx: Context, dataset: SavedDataset) -> SavedDataset:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiffin.operations.context import Context
+    from tiffin.registry.snapshot import Snapshot
     from tiffin.types import FeatureType
 
 log = logging.getLogger("tiffin.retrieval")
@@ -310,6 +311,7 @@ def retrieve(
     end_date: datetime | str | None = None,
     keys: Any = None,
     only_known: bool | None = None,
+    snapshot: Snapshot | None = None,
 ) -> RetrievalJob:
     """Check and plan a retrieval; nothing is read from the sources yet.
 
@@ -324,6 +326,7 @@ def retrieve(
         keys: with ``entity_df=None``, only facts of these keys: columns such as ``{"driver_id": [1001, 1002]}`` or a
             frame. Several columns are compared together; a view that lacks one of them gives no rows.
         only_known: whether a fact counts only from the moment at which it was known; as configured when left out.
+        snapshot: the definitions, which may be older ones; the current ones when left out.
 
     Raises:
         RequestError: the request contradicts itself.
@@ -331,7 +334,7 @@ def retrieve(
         InputError: the entity rows are wrong.
         FunctionError: the function of an on-demand view is not found, or another one than was applied.
     """
-    snapshot = ctx.snapshot()
+    snapshot = snapshot or ctx.snapshot()
     load_versions(ctx, snapshot, features)
     selection = resolve_features(snapshot, features, full_feature_names=full_feature_names)
     known = ctx.only_known if only_known is None else only_known

@@ -153,6 +153,8 @@ class OnlinePlan:
         request_columns: further columns that entity rows must have, because functions read them, with their types.
         values: for each of ``views`` all that is read, with defaults; for functions to compute from.
         vector: where the rows of all views may lie together; all of them are then of one key set.
+        references: for each of ``columns`` the feature behind it, ``view:feature``.
+        version: of the definitions that the plan was made from.
     """
 
     views: tuple[ViewRead | TimelineRead, ...]
@@ -167,6 +169,8 @@ class OnlinePlan:
     request_columns: Mapping[str, FeatureType] = field(default_factory=dict)
     values: tuple[tuple[AnswerColumn, ...], ...] = ()
     vector: VectorRead | None = None
+    references: tuple[str, ...] = ()
+    version: int = 0
 
     @cached_property
     def types(self) -> Mapping[str, FeatureType]:
@@ -219,6 +223,8 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
         computed=selection.computed,
         request_columns=selection.request_columns,
         values=_read_values(selection) if selection.computed else (),
+        references=tuple(selection.reference(column) for column in selection.columns),
+        version=snapshot.version,
     )
 
 

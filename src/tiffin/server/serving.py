@@ -14,12 +14,13 @@ from tiffin.definitions import AuthzedAction, Definition, FeatureService, Featur
 from tiffin.errors import BusyError, InputError, LimitError, RequestError
 from tiffin.governance.access import check_access, check_read
 from tiffin.governance.audit import AuditLog
+from tiffin.operations.feature_log import Served, sampled_rows
 from tiffin.operations.online import explain_online, read_online, read_online_async, write_online
 from tiffin.operations.push import push, pushed_views
 from tiffin.server.auth import Authentication
 from tiffin.server.facts import typed_columns
 from tiffin.server.fallback import FallbackStore, watch_fallback
-from tiffin.server.feature_log import FeatureLog, Served, sampled_rows
+from tiffin.server.feature_log import FeatureLog
 from tiffin.server.logs import JsonLog
 from tiffin.server.metrics import open_metrics
 from tiffin.server.pool import Pool
@@ -154,7 +155,7 @@ class Serving:
             read = partial(self._read, wanted, entity_rows, full_feature_names)
             response, label, body = await self.pool.run(partial(_written, read, write))
         self._note(call, wanted, response, count, label, time.perf_counter() - began)
-        self._keep(call, wanted, response, full_feature_names)
+        self._keep(call, wanted, response, label)
         return body
 
     def wanted(self, features: Sequence[str] | None, service: str | None) -> Sequence[str] | FeatureService:
@@ -237,15 +238,14 @@ class Serving:
         call: Call,
         wanted: Sequence[str] | FeatureService,
         response: OnlineResponse,
-        full_feature_names: bool,
+        label: str,
     ) -> None:
         """Keep what was served, where the service says so."""
         if not isinstance(wanted, FeatureService) or wanted.logging_config is None:
             return
         rows = sampled_rows(response, wanted.logging_config.sample_rate)
         if rows:
-            version, now_us = self.ctx.snapshot().version, self.ctx.now_us()
-            self.feature_log.take(Served(wanted, response, rows, full_feature_names, call.request_id, now_us, version))
+            self.feature_log.take(Served(wanted, response, rows, call.request_id, label))
 
     # Writing
 
