@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/quickstart.md", "docs/testing.md", "docs/windows.md"]
+PAGES = ["docs/quickstart.md", "docs/quality.md", "docs/testing.md", "docs/windows.md"]
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 

@@ -366,7 +366,7 @@ class Serving:
 
 
 def _counts(done: OnlineWrite) -> dict[str, int]:
-    return {"written": done.written, "stale": done.stale, "late": done.late}
+    return {"written": done.written, "stale": done.stale, "late": done.late, "quarantined": done.quarantined}
 
 
 class LoadUnderWayError(BusyError):
