@@ -11,6 +11,7 @@ from benchmarks.suites import (
     joins,
     large_join,
     materializing,
+    quality,
     reads,
     serving,
     starting,
@@ -38,4 +39,5 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "functions": functions.suite,
     "server": serving.suite,
     "apply": applying.suite,
+    "quality": quality.suite,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cli.repositories import NOW, Tiffin
+from cli.repositories import NOW, Tiffin, edit
 
 PROFILE = ("monitor", "profile", "sales")
 HISTORY = ("monitor", "history", "sales")
@@ -71,3 +71,14 @@ def test_mistakes_are_told(applied: Path, tiffin: Tiffin) -> None:
     assert "no facts between" in tiffin(*DRIFT, "--reference", "1990-01-01..1991-01-01", code=1).err
     assert "threshold psi" in tiffin(*DRIFT, "--reference", "online", "--psi", "-1", code=1).err
     assert "no profile of feature view sales" in tiffin(*DRIFT, "--reference", "..", "--trend", code=1).err
+
+
+def test_load_says_what_is_not_as_expected(repository: Path, tiffin: Tiffin) -> None:
+    edit(repository, "dtype=Float64)", 'dtype=Float64, expectations=[Expectation.not_null(on_failure="quarantine")])')
+    edit(repository, "import Entity,", "import Entity, Expectation,")
+    tiffin("apply")
+    answer = tiffin("materialize", "2000-01-01", NOW.isoformat()).out
+    assert "Not as expected (quarantine, 1 rows): sales: expected that revenue not null; shop_id 'c'" in answer
+    report = tiffin("materialize", "2000-01-01", NOW.isoformat(), "--json").data
+    assert report["quarantined"] == 1
+    assert report["unmet"][0]["expectation"] == "revenue not null"
