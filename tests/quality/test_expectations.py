@@ -24,6 +24,9 @@ from tiffin.errors import (
     NotFoundError,
     UnsupportedError,
 )
+from tiffin.messages.table import isolated
+from tiffin.operations.online import CheckedWrite
+from tiffin.operations.quarantine import quality_folder
 from tiffin.planning.expectations import plan_checks
 from tiffin.types import Array, Float64, Int64
 
@@ -343,6 +346,28 @@ def test_push_of_the_same_twice_is_seen(open_store: Open) -> None:
     push(store, {"machine_id": 1}, {"machine_id": 2})
     with pytest.raises(ExpectationError, match="1 of 3 have values that came before"):
         push(store, {"machine_id": 1}, {"machine_id": 2}, {"machine_id": 1})
+
+
+def test_wrong_messages_of_a_stream_are_found_one_by_one(open_store: Open) -> None:
+    """What a stream does with a batch: the wrong messages become dead letters, and the others go on."""
+    store = open_store(view_of([Expectation.unique("machine_id")], errors=[Expectation.between(0, 5)]))
+    table, view = readings_table(20), store.get_feature_view("machines")
+    table = pa.concat_tables([table, table])
+
+    def attempt(rows: Any) -> Any:
+        return CheckedWrite.of(store.context, view, table.take(pa.array(rows, pa.int64())), together=False)
+
+    write, wrong = isolated(40, attempt)
+    assert list(wrong) == [6, 13, 26, 33]
+    assert "errors between 0 and 5" in wrong[6]
+    assert write.write(store.context).written == 18
+
+
+def test_views_with_alike_names_have_quarantines_of_their_own(open_store: Open) -> None:
+    store = open_store()
+    folders = [quality_folder(store.context, "quarantine", name) for name in ("a b", "a_b", "..", "a/b", "a%2Fb")]
+    assert len({folder.resolve() for folder in folders}) == 5
+    assert {folder.resolve().parent for folder in folders} == {folders[0].resolve().parent}
 
 
 def test_quarantine_of_an_unknown_view_is_an_error(open_store: Open) -> None:

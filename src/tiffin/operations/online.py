@@ -361,8 +361,15 @@ class CheckedWrite:
     guard: Guard
 
     @classmethod
-    def of(cls, ctx: Context, view: FeatureView, df: Any) -> CheckedWrite:
+    def of(cls, ctx: Context, view: FeatureView, df: Any, *, together: bool = True) -> CheckedWrite:
         """Check rows.
+
+        Args:
+            ctx: the opened project.
+            view: the view.
+            df: the rows.
+            together: whether they are one push, of which something may be expected as a whole; messages of a stream
+                come in batches that mean nothing, and some of them twice.
 
         Raises:
             RequestError: the view is not online.
@@ -379,7 +386,8 @@ class CheckedWrite:
         facts, ahead = checked_rows(ctx, view, df)
         guard = Guard(ctx, view)
         batch, _ = guard.take(facts, row_numbers(view, ahead))
-        guard.judge()
+        if together:
+            guard.judge()
         return cls(view, batch, tuple(np.flatnonzero(ahead).tolist()), guard)
 
     def write(self, ctx: Context) -> OnlineWrite:

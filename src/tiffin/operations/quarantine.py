@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tiffin.operations.context import Context
 
+_KEPT = "quarantine"
 #: The columns that stand beside those of a fact: its times, when it was put here, and why.
 _TIMES = {EVENT_COLUMN: "__event_timestamp", KNOWN_COLUMN: "__created_timestamp"}
 _AT, _REASONS = "__quarantined_at", "__reasons"
@@ -69,7 +70,7 @@ class Quarantine:
             return
         try:
             if self._file is None:
-                folder = quarantine_folder(self._ctx, self._view)
+                folder = quality_folder(self._ctx, _KEPT, self._view)
                 folder.mkdir(parents=True, exist_ok=True)
                 path = folder / f".{self._ctx.now_us()}-{uuid4().hex}.parquet"
                 self._file = path, pq.ParquetWriter(path, self._waiting[0].schema)
@@ -106,7 +107,7 @@ class Quarantine:
             path.unlink(missing_ok=True)
 
     def _failed(self, error: OSError) -> StoreError:
-        folder = quarantine_folder(self._ctx, self._view)
+        folder = quality_folder(self._ctx, _KEPT, self._view)
         return StoreError(
             f"the quarantine {folder} cannot be written: {error}",
             subject=str(folder),
@@ -114,10 +115,16 @@ class Quarantine:
         )
 
 
-def quarantine_folder(ctx: Context, view: str) -> Path:
-    """The folder of the facts of a view that were put apart."""
+def quality_folder(ctx: Context, what: str, view: str) -> Path:
+    """The folder of one view, of what is kept about the quality of views; no two views have the same one.
+
+    Args:
+        ctx: the opened project.
+        what: is kept there, such as ``profiles``.
+        view: its name.
+    """
     folder: Path = ctx.config.repo_path / Path(ctx.config.quality.folder).expanduser()
-    return folder / "quarantine" / re.sub(r"[^A-Za-z0-9_.-]", "_", view)
+    return folder / what / quote(view, safe="").replace(".", "%2E")
 
 
 def read_quarantine(ctx: Context, view: str) -> pa.Table:
@@ -131,7 +138,7 @@ def read_quarantine(ctx: Context, view: str) -> pa.Table:
 
     ctx.snapshot().view(view)
     tables = []
-    for path in sorted(quarantine_folder(ctx, view).glob("[!.]*.parquet")):
+    for path in sorted(quality_folder(ctx, _KEPT, view).glob("[!.]*.parquet")):
         try:
             tables.append(pq.read_table(path))
         except (OSError, pa.ArrowException) as error:

@@ -6,13 +6,13 @@ Files are put in place by renaming, so that nobody sees half of one, and never c
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tiffin.errors import StoreError
+from tiffin.operations.quarantine import quality_folder
 from tiffin.quality.buckets import Buckets
 from tiffin.quality.profiles import QUANTILES, ColumnProfile, Profile
 from tiffin.quality.texts import Texts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tiffin.operations.context import Context
 
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
+_KEPT = "profiles"
 
 
 def keep_profile(ctx: Context, profile: Profile) -> Path:
@@ -35,7 +35,7 @@ def keep_profile(ctx: Context, profile: Profile) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder = _folder(ctx, profile.subject)
+    folder = quality_folder(ctx, _KEPT, profile.subject)
     path = folder / f"{profile.of}-{profile.since_us}-{profile.until_us}-{profile.taken_us}.parquet"
     part = folder / f".{path.name}.{os.getpid()}"
     try:
@@ -65,18 +65,13 @@ def kept_profiles(ctx: Context, subject: str, of: str | None = None) -> list[Pro
     import pyarrow.parquet as pq
 
     found = []
-    for path in _folder(ctx, subject).glob(f"{of or '*'}-*.parquet"):
+    for path in quality_folder(ctx, _KEPT, subject).glob(f"{of or '*'}-*.parquet"):
         try:
             found.append(_profile(pq.read_table(path).to_pylist()))
         except (OSError, KeyError, IndexError, pa.ArrowException) as error:
             hint = "remove the file; it can be computed again"
             raise StoreError(f"the profile {path} cannot be read: {error}", subject=str(path), hint=hint) from error
     return sorted(found, key=lambda profile: (profile.since_us, profile.until_us, profile.taken_us))
-
-
-def _folder(ctx: Context, subject: str) -> Path:
-    folder: Path = ctx.config.repo_path / Path(ctx.config.quality.folder).expanduser()
-    return folder / "profiles" / _NOT_IN_NAMES.sub("_", subject)
 
 
 def _schema() -> pa.Schema:

@@ -6,8 +6,8 @@ set and what is served are profiled by one code and can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -161,23 +161,28 @@ def profile_columns(batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Sch
         schema: the columns, with the types that all batches have them in.
     """
     gathering = [_Gathering(column) for column in schema]
-    held: list[Any] = []
-    rows = 0
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="tiffin-profile") as pool:
-
-        def work_off() -> None:
-            for done in [pool.submit(each.take, [batch.column(each.name) for batch in held]) for each in gathering]:
-                done.result()
-            held.clear()
-
-        for batch in batches:
-            held.append(batch)
-            rows += batch.num_rows
-            if rows >= _ROWS:
-                work_off()
-                rows = 0
-        work_off()
+        working: list[Future[None]] = []
+        for held in _grouped(batches):
+            # The next rows are read while these are worked on; a column takes its rows one after the other.
+            for each in working:
+                each.result()
+            working = [pool.submit(each.take, [batch.column(each.name) for batch in held]) for each in gathering]
+        for each in working:
+            each.result()
     return [each.finished() for each in gathering]
+
+
+def _grouped(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[list[Any]]:
+    """Batches in groups of about as many rows as are worked on at once."""
+    held: list[Any] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= _ROWS:
+            yield held
+            held = []
+    if held:
+        yield held
 
 
 def with_every_number(profile: ColumnProfile, column: pa.ChunkedArray) -> ColumnProfile:

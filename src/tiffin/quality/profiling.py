@@ -12,7 +12,7 @@ from tiffin.columns import single_chunk
 from tiffin.definitions import FeatureView
 from tiffin.errors import RequestError
 from tiffin.operations.entity_rows import to_table
-from tiffin.operations.online import read_online
+from tiffin.operations.remote import read_features
 from tiffin.operations.rows import prepare_rows
 from tiffin.planning.references import SelectedView
 from tiffin.planning.retrieval import FactColumns, FeatureColumn, ScanPlan, fact_columns
@@ -130,7 +130,7 @@ def profile_online(ctx: Context, name: str, keys: Any = None, sample: int = SAMP
     answers = []
     for start in range(0, table.num_rows, _READ_KEYS):
         rows = table.slice(start, _READ_KEYS).to_pydict()
-        answers.append(read_online(ctx, features, rows).to_arrow().select(view.feature_names))
+        answers.append(read_features(ctx, features, rows).to_arrow().select(view.feature_names))
     columns = profile_columns(answers, answers[0].schema)
     by_name = {each.name: each for each in columns}
     return Profile(name, "online", now_us, now_us, now_us, table.num_rows, by_name)
