@@ -9,6 +9,7 @@ bytes:
 - `corrected-<rows>-v<i>`: every fifth fact repeats the key and time of an earlier one and was created later, so ties
   matter.
 - `strings-<rows>-v<i>`: every second feature is a string.
+- `mixed-<rows>-v<i>`: seventeen features, four of them strings; with the key and the times, twenty columns.
 - `latest-<rows>-v<i>`: one fact per key.
 - `wide-<rows>-v<i>`: one fact per key, with fifty features.
 - `few-<rows>-v<i>`: facts of a tenth as many keys as there are otherwise.
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEYS = 100_000
-FEATURES, WIDE_FEATURES = 10, 50
+FEATURES, MIXED_FEATURES, WIDE_FEATURES = 10, 17, 50
 START_US = 1_735_689_600_000_000  # 2025-01-01T00:00:00Z
 SPAN_US = 90 * 86_400_000_000
 _CHUNK_ROWS = 1_000_000
@@ -64,7 +65,8 @@ def feature_names(view: int, count: int = FEATURES) -> list[str]:
 
 def features_of(facts: str, view: int) -> list[str]:
     """The features of a data set of facts that is view number `view` of a question."""
-    return feature_names(view, WIDE_FEATURES if facts.startswith("wide-") else FEATURES)
+    counts = {"wide": WIDE_FEATURES, "mixed": MIXED_FEATURES}
+    return feature_names(view, counts.get(facts.split("-")[0], FEATURES))
 
 
 def parse_rows(text: str) -> int:
@@ -147,7 +149,8 @@ def _facts(kind: str, rows: int, view: int) -> Iterator[pa.Table]:
         if kind == "corrected":
             _correct(rng, keys, event_us, created_us)
         names = features_of(f"{kind}-", view)
-        yield _fact_table(rng, names, keys, event_us, created_us, strings=kind == "strings")
+        strings = {"strings": 2, "mixed": 4}.get(kind, 0)
+        yield _fact_table(rng, names, keys, event_us, created_us, strings=strings)
 
 
 def _correct(rng: np.random.Generator, keys: Any, event_us: Any, created_us: Any) -> None:
@@ -162,8 +165,9 @@ def _correct(rng: np.random.Generator, keys: Any, event_us: Any, created_us: Any
 
 
 def _fact_table(
-    rng: np.random.Generator, names: list[str], keys: Any, event_us: Any, created_us: Any, *, strings: bool
+    rng: np.random.Generator, names: list[str], keys: Any, event_us: Any, created_us: Any, *, strings: int
 ) -> pa.Table:
+    """Facts of which every so many-th feature is a string; none where that is 0."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {
@@ -177,7 +181,7 @@ def _fact_table(
         if index % 2 == 0:
             columns[name] = rng.normal(size=len(keys))
         else:
-            columns[name] = words.take(pa.array(whole)) if strings else whole
+            columns[name] = words.take(pa.array(whole)) if strings and index % strings == strings - 1 else whole
     return pa.table(columns)
 
 

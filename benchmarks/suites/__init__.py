@@ -11,6 +11,7 @@ from benchmarks.suites import (
     joins,
     large_join,
     materializing,
+    quality,
     reads,
     serving,
     starting,
@@ -40,4 +41,5 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "server": serving.suite,
     "apply": applying.suite,
     "verify": verifying.suite,
+    "quality": quality.suite,
 }

@@ -19,6 +19,7 @@ _PUBLIC = {
     "CsvFormat": "tiffin.definitions",
     "DataSource": "tiffin.definitions",
     "Entity": "tiffin.definitions",
+    "Expectation": "tiffin.definitions",
     "FeatureService": "tiffin.definitions",
     "FeatureStore": "tiffin.store",
     "FeatureView": "tiffin.definitions",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from tiffin.definitions import CsvFormat as CsvFormat
     from tiffin.definitions import DataSource as DataSource
     from tiffin.definitions import Entity as Entity
+    from tiffin.definitions import Expectation as Expectation
     from tiffin.definitions import FeatureService as FeatureService
     from tiffin.definitions import FeatureView as FeatureView
     from tiffin.definitions import Field as Field

@@ -117,6 +117,14 @@ class StreamsConfig(_Section):
             yield name, _without_secrets(value) if isinstance(value, dict) else value
 
 
+class QualityConfig(_Section):
+    """Where it is kept what is known about the quality of the values."""
+
+    folder: str = Field(
+        default="data/quality", min_length=1, description="a folder for profiles and for rows that are in quarantine"
+    )
+
+
 class RepoConfig(_Section):
     """The settings of one feature repository.
 
@@ -149,6 +157,7 @@ class RepoConfig(_Section):
         default_factory=MaterializationConfig, description="how the online store is loaded"
     )
     streams: StreamsConfig = Field(default_factory=StreamsConfig, description="how message brokers are reached")
+    quality: QualityConfig = Field(default_factory=QualityConfig, description="where profiles are kept")
     entity_key_serialization_version: int = Field(default=3, description="kept for older repositories; no effect")
     coerce_tz_aware: bool = Field(default=True, description="kept for older repositories; times are always UTC")
     flags: Any = Field(default=None, description="kept for older repositories; no effect")
@@ -196,7 +205,7 @@ class RepoConfig(_Section):
         engine = plain.get("batch_engine")
         if isinstance(engine, Mapping) and set(engine) == {"type"}:
             plain["batch_engine"] = engine["type"]
-        for section in ("registry", "offline_store", "materialization", "streams", "auth"):
+        for section in ("registry", "offline_store", "materialization", "streams", "quality", "auth"):
             if section in plain and plain[section] is None:
                 del plain[section]
         return plain
@@ -355,7 +364,11 @@ def _known(path: list[str]) -> list[str]:
     """The keys that may stand where an unknown one does."""
     fields = RepoConfig.model_fields
     if len(path) > 1:
-        sections: dict[str, type[_Section]] = {"registry": RegistryConfig, "streams": StreamsConfig}
+        sections: dict[str, type[_Section]] = {
+            "registry": RegistryConfig,
+            "streams": StreamsConfig,
+            "quality": QualityConfig,
+        }
         fields = sections.get(path[0], MaterializationConfig).model_fields
     return [name for name in fields if name != "repo_path"]
 

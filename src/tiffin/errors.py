@@ -11,7 +11,8 @@ The tree, with the moment at which each is raised::
     ├── RequestError (ValueError)           a feature reference or a request contradicts itself
     │   └── NameCollisionError                ... two output columns would have one name
     ├── InputError (ValueError)             a value, a column or an entity row that was handed in is wrong
-    │   └── TypeMismatchError (TypeError)     ... a value cannot be kept in the declared type
+    │   ├── TypeMismatchError (TypeError)     ... a value cannot be kept in the declared type
+    │   └── ExpectationError                  ... facts are not as their view expects
     ├── FunctionError                       a user's function fails, or breaks what its view declares
     ├── ValidationError                     a training set is not like its reference; says in what
     ├── SourceError                         a data source cannot be read: missing, corrupt, without a column
@@ -153,6 +154,12 @@ class TypeMismatchError(InputError, TypeError):
     """A value cannot be kept, unchanged, in the declared type."""
 
     code = "type_mismatch"
+
+
+class ExpectationError(InputError):
+    """Facts are not as their view expects, and nothing of them was written."""
+
+    code = "expectation"
 
 
 class FunctionError(TiffinError):

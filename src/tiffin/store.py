@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from tiffin.operations.stream import StreamStatus
     from tiffin.operations.stream_counts import SourceProgress
     from tiffin.planning.apply import ApplyPlan
+    from tiffin.quality.drift import DriftReport, Thresholds
     from tiffin.quality.leaks import LeakLimits, LeakReport
+    from tiffin.quality.profiles import Profile
     from tiffin.quality.verify import Verification
     from tiffin.time import Clock
 
@@ -554,7 +556,7 @@ class FeatureStore(WithGaps):
             progress: called as rows are written.
 
         Raises:
-            MaterializationError: a view could not be loaded; says which are done.
+            MaterializationError: a view could not be loaded, or its facts are not as expected; says which are done.
         """
         from tiffin.operations.materialize import materialize
         from tiffin.operations.refresh import refresh_fully
@@ -861,6 +863,93 @@ class FeatureStore(WithGaps):
         import asyncio
 
         return await asyncio.to_thread(self.write_to_online_store, feature_view_name, df, inputs)
+
+    # Quality
+
+    def profile(
+        self,
+        feature_view_name: str,
+        since: datetime | str | int | None = None,
+        until: datetime | str | int | None = None,
+        *,
+        online: bool = False,
+        keys: Any = None,
+        sample: int | None = None,
+        keep: bool = False,
+    ) -> Profile:
+        """What the columns of a view are like: the facts with ``since <= event time < until``, or what is served now.
+
+        Args:
+            feature_view_name: the view.
+            since: from the first fact on when left out.
+            until: now when left out.
+            online: profile what is served instead, for a sample of the keys.
+            keys: of these keys, as a frame or columns; only with ``online``.
+            sample: of so many keys; only with ``online``.
+            keep: add it to the history, which ``profiles`` gives.
+
+        Raises:
+            NotFoundError: there is no such view.
+            RequestError: the period is empty, or has no facts.
+        """
+        from tiffin.quality.profiling import take_profile
+
+        return take_profile(self.context, feature_view_name, since, until, online, keys, sample, keep=keep)
+
+    def profile_table(self, df: Any, name: str = "table") -> Profile:
+        """What the columns of a pandas or polars frame or an Arrow table are like; raises ``RequestError``."""
+        from tiffin.quality.profiling import profile_table
+
+        return profile_table(self.context, df, name)
+
+    def profiles(self, feature_view_name: str, of: str | None = None) -> list[Profile]:
+        """The profiles of a view that were kept, by period; ``of`` is ``offline`` or ``online`` for only those."""
+        from tiffin.quality.history import kept_profiles
+
+        return kept_profiles(self.context, feature_view_name, of)
+
+    def quarantine(self, feature_view_name: str) -> pa.Table:
+        """The facts of a view that were not as expected and were put apart, with their times and ``__reasons``."""
+        from tiffin.operations.quarantine import read_quarantine
+
+        return read_quarantine(self.context, feature_view_name)
+
+    def drift(
+        self,
+        feature_view_name: str,
+        reference: Any,
+        current: Any = None,
+        columns: Sequence[str] | None = None,
+        thresholds: Thresholds | None = None,
+    ) -> DriftReport:
+        """How far the features of a view are from a reference.
+
+        Args:
+            feature_view_name: the view.
+            reference: a profile, a period ``(since, until)``, a saved dataset or its name, a frame, or ``"online"``.
+            current: the same; all facts up to now when left out.
+            columns: which features; all that both have when left out.
+            thresholds: what counts as drift.
+
+        Raises:
+            NotFoundError: a view, dataset or named column is not there.
+            RequestError: a period is empty, or there is no column in common.
+        """
+        from tiffin.quality.references import find_drift
+
+        return find_drift(self.context, feature_view_name, reference, current, columns, thresholds)
+
+    def drift_trend(
+        self,
+        feature_view_name: str,
+        reference: Any,
+        columns: Sequence[str] | None = None,
+        thresholds: Thresholds | None = None,
+    ) -> list[DriftReport]:
+        """How far each kept profile of a view is from a reference, by period; arguments and errors as of ``drift``."""
+        from tiffin.quality.references import drift_trend
+
+        return drift_trend(self.context, feature_view_name, reference, columns, thresholds)
 
 
 class _Done:

@@ -24,7 +24,7 @@ from tiffin.backends.redis.config import RedisOptions
 from tiffin.backends.schema_registry.client import SchemaRegistryOptions
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
-from tiffin.config import MaterializationConfig, RegistryConfig, RepoConfig, StreamsConfig
+from tiffin.config import MaterializationConfig, QualityConfig, RegistryConfig, RepoConfig, StreamsConfig
 from tiffin.operations.remote import RemoteOptions
 from tiffin.server.auth import AuthOptions
 from tiffin.server.options import ServerOptions
@@ -116,6 +116,7 @@ def as_written(default: Any) -> str:
         ("Top level", model_keys(RepoConfig)),
         ("registry", model_keys(RegistryConfig)),
         ("materialization", model_keys(MaterializationConfig)),
+        ("quality", model_keys(QualityConfig)),
         ("sqlite", option_keys(SqliteOptions)),
         ("redis", option_keys(RedisOptions)),
         ("postgres", option_keys(PostgresOptions)),

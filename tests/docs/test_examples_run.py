@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/quickstart.md", "docs/testing.md", "docs/verify.md", "docs/windows.md"]
+PAGES = [f"docs/{page}.md" for page in ("quickstart", "quality", "testing", "verify", "windows")]
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 

@@ -11,7 +11,20 @@ from typing import Any
 import click
 
 from tiffin.cli import failures
-from tiffin.cli.commands import about, historical, init, load, objects, online, registry, serve, stream, test, verify
+from tiffin.cli.commands import (
+    about,
+    historical,
+    init,
+    load,
+    monitor,
+    objects,
+    online,
+    registry,
+    serve,
+    stream,
+    test,
+    verify,
+)
 from tiffin.cli.invocation import LOG_LEVELS, Invocation, configure_logging
 
 
@@ -82,6 +95,7 @@ for _command in (
     load.materialize_incremental,
     load.runs,
     stream.stream,
+    monitor.monitor,
     historical.get_historical_features,
     online.get_online_features,
     online.delete_entities,

@@ -36,7 +36,7 @@ class MaterializationRun:
     Attributes:
         view, view_version: what was loaded.
         start_us, end_us: the closed interval of event times.
-        rows, written, stale: rows read, rows that were newer, rows that were not.
+        rows, written, stale: rows read but for those in quarantine, rows that were newer, rows that were not.
         seconds: how long it took.
         started_us: when it began.
         error: why it failed; empty when it did not.

@@ -4,6 +4,7 @@ from tiffin.definitions.aggregation import Aggregation
 from tiffin.definitions.base import Definition
 from tiffin.definitions.base_view import LATEST, BaseFeatureView
 from tiffin.definitions.entity import Entity
+from tiffin.definitions.expectation import Expectation
 from tiffin.definitions.feature_service import FeatureService
 from tiffin.definitions.feature_view import FeatureView
 from tiffin.definitions.field import Field
@@ -49,6 +50,7 @@ __all__ = [
     "DataSource",
     "Definition",
     "Entity",
+    "Expectation",
     "FeatureService",
     "FeatureView",
     "Field",

@@ -11,6 +11,7 @@ from tiffin.definitions.aggregation import ALL_FACTS, Aggregation, check_aggrega
 from tiffin.definitions.base import Definition
 from tiffin.definitions.base_view import LATEST, BaseFeatureView
 from tiffin.definitions.entity import Entity, check_entities
+from tiffin.definitions.expectation import Expectation, check_expectations
 from tiffin.definitions.field import Field, check_fields
 from tiffin.definitions.sources import DataSource, StreamSource
 from tiffin.errors import DefinitionTypeError, UnsupportedError, nearest
@@ -38,6 +39,8 @@ class FeatureView(BaseFeatureView):
             among those that it reads.
         inputs: the columns that aggregations read, with their types; found at ``apply``, but for those that a function
             makes, which are declared.
+        expectations: what has to be true of its facts before they are served, such as
+            ``Expectation.where("paid <= amount")``, checked when they are loaded and pushed; or a schema of pandera.
         mode: as in Feast, where it names the language of a function; a plain view has no function, so it is only kept.
         enable_validation: as in Feast; columns and types are checked anyway, and JSON when it is loaded.
         version: ``latest``. A pin, such as ``v1``, is refused at ``apply``; older versions are read as
@@ -77,6 +80,7 @@ class FeatureView(BaseFeatureView):
     aggregations: Sequence[Aggregation] | None = None
     fact_id: str | Sequence[str] = ()
     inputs: Sequence[Field] | None = None
+    expectations: Sequence[Expectation] = ()
 
     __hash__ = Definition.__hash__
 
@@ -97,6 +101,7 @@ class FeatureView(BaseFeatureView):
         self._set("inputs", check_fields(self, "inputs", self.inputs or ()))
         self._check_aggregations()
         self._check_fact_id()
+        self._set("expectations", check_expectations(self.expectations or (), self.error))
         if self.schema is not None:
             self._set("schema", check_fields(self, "schema", self.schema))
             self._check_schema()
@@ -200,6 +205,11 @@ class FeatureView(BaseFeatureView):
         self._set("fact_id", columns)
 
     @property
+    def all_expectations(self) -> tuple[Expectation, ...]:
+        """Its own expectations and those of its fields."""
+        return (*self.expectations, *(each for item in self.schema or () for each in item.expectations))
+
+    @property
     def aggregated_columns(self) -> tuple[str, ...]:
         """The columns that aggregations are computed from, each once; filters may read others."""
         columns = (item.column for item in self.aggregations or () if item.column != ALL_FACTS)
@@ -299,6 +309,8 @@ class FeatureView(BaseFeatureView):
             spec["fact_id"] = list(self.fact_id)
         if self.inputs:
             spec["inputs"] = [[item.name, repr(item.dtype)] for item in self.inputs]
+        if self.expectations:
+            spec["expectations"] = [item.to_spec() for item in self.expectations]
         for argument, default in _OPTIONS.items():
             if getattr(self, argument) != default:
                 spec[argument] = getattr(self, argument)
@@ -323,6 +335,7 @@ class FeatureView(BaseFeatureView):
             schema=None if schema is None else [Field.from_spec(item, location) for item in schema],
             aggregations=aggregations,
             inputs=inputs,
+            expectations=[Expectation.from_spec(item, location) for item in spec.pop("expectations", ())],
             **spec,
         )
 

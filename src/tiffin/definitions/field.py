@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tiffin.definitions.base import Definition
+from tiffin.definitions.expectation import Expectation, check_expectations
 from tiffin.errors import DefinitionTypeError
 from tiffin.types import Array, FeatureType, PrimitiveType, Set, Struct, ValueType, from_value_type, parse_type
 
@@ -20,6 +22,7 @@ class Field(Definition):
         vector_index: whether similarity search is wanted over it.
         vector_length: how many numbers an embedding has.
         vector_search_metric: how two embeddings are compared.
+        expectations: what has to be true of its values before they are served, such as ``Expectation.not_null()``.
 
     >>> Field(name="trips", dtype=PrimitiveType.INT64).dtype
     Int64
@@ -32,6 +35,7 @@ class Field(Definition):
     vector_index: bool = False
     vector_length: int = 0
     vector_search_metric: str | None = None
+    expectations: Sequence[Expectation] = ()
 
     __hash__ = Definition.__hash__
 
@@ -48,6 +52,7 @@ class Field(Definition):
             )
         self.check_type("vector_index", self.vector_index, bool)
         self.check_type("vector_length", self.vector_length, int)
+        self._set("expectations", check_expectations(self.expectations or (), self.error, column=self.name))
 
     def to_spec(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -57,6 +62,8 @@ class Field(Definition):
             spec["default_value"] = self.default_value
         if self.vector_index or self.vector_length or self.vector_search_metric:
             spec["vector"] = [self.vector_index, self.vector_length, self.vector_search_metric]
+        if self.expectations:
+            spec["expectations"] = [item.to_spec() for item in self.expectations]
         return spec
 
     @classmethod
@@ -69,6 +76,7 @@ class Field(Definition):
             vector_index=index,
             vector_length=length,
             vector_search_metric=metric,
+            expectations=[Expectation.from_spec(item, location) for item in spec.pop("expectations", ())],
             location=location or "registry",
             **spec,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tiffin.contracts.registry import MaterializationRun
 from tiffin.definitions import FeatureView
 from tiffin.errors import MaterializationError, RequestError, TiffinError
+from tiffin.operations.expectations import Guard, Unmet
 from tiffin.operations.online import OnlineWrite, prepare_write, timelines_of
 from tiffin.operations.replaced import drop_replaced
 from tiffin.operations.rows import prepare_rows
@@ -31,9 +32,23 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class MaterializationReport:
-    """What a run did, view by view."""
+    """What a run did, view by view.
+
+    Attributes:
+        runs: one for each view.
+        unmet: the expectations that facts did not meet.
+        quarantined: how many facts were put apart.
+    """
 
     runs: tuple[MaterializationRun, ...]
+    unmet: tuple[Unmet, ...] = ()
+    quarantined: int = 0
+
+    @classmethod
+    def of(cls, loads: Sequence[ViewLoad]) -> MaterializationReport:
+        """The report of some loads."""
+        unmet = tuple(each for load in loads for each in load.unmet)
+        return cls(tuple(load.run for load in loads), unmet, sum(load.quarantined for load in loads))
 
     @property
     def rows(self) -> int:
@@ -42,7 +57,23 @@ class MaterializationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
-        return {"runs": [asdict(run) for run in self.runs]}
+        unmet = [each.to_dict() for each in self.unmet]
+        return {"runs": [asdict(run) for run in self.runs], "unmet": unmet, "quarantined": self.quarantined}
+
+
+@dataclass(frozen=True)
+class ViewLoad:
+    """The load of one view.
+
+    Attributes:
+        run: what is kept of it.
+        unmet: the expectations that its facts did not meet.
+        quarantined: how many of them were put apart.
+    """
+
+    run: MaterializationRun
+    unmet: tuple[Unmet, ...]
+    quarantined: int
 
 
 def materialize(
@@ -114,15 +145,15 @@ def _run(
     ctx.online.ensure([storage.table for _, storage, _, _ in planned])
     for view, storage, _, _ in planned:
         drop_replaced(ctx, view, storage)
-    runs: list[MaterializationRun] = []
+    loads: list[ViewLoad] = []
     for position, (view, storage, load, cursor) in enumerate(planned):
         try:
-            runs.append(load_view(ctx, view, storage, load, progress))
+            loads.append(load_view(ctx, view, storage, load, progress))
         except TiffinError as error:
             raise failed_run(error, views, position) from error
         if cursor is not None:
             ctx.online.put_cursor(storage.table, cursor.to_bytes())
-    return MaterializationReport(tuple(runs))
+    return MaterializationReport.of(loads)
 
 
 def failed_run(error: TiffinError, views: Sequence[FeatureView], position: int) -> MaterializationError:
@@ -140,8 +171,13 @@ def failed_run(error: TiffinError, views: Sequence[FeatureView], position: int) 
 
 def load_view(
     ctx: Context, view: FeatureView, storage: ViewStorage, load: LoadPlan, progress: Progress | None
-) -> MaterializationRun:
-    """Load one view and keep the run in the history, failed or not."""
+) -> ViewLoad:
+    """Load one view and keep the run in the history, failed or not.
+
+    Raises:
+        ExpectationError: an expectation is not met that keeps everything from being written.
+    """
+    guard = Guard(ctx, view, load.end_us)
     run = MaterializationRun(
         view=view.name,
         view_version=storage.version,
@@ -156,7 +192,7 @@ def load_view(
     began = time.perf_counter()
     error = "stopped"
     try:
-        for rows, result in _written(ctx, view, storage, load):
+        for rows, result in _written(ctx, view, storage, load, guard):
             run = replace(
                 run,
                 rows=run.rows + rows,
@@ -172,11 +208,11 @@ def load_view(
     finally:
         run = replace(run, seconds=time.perf_counter() - began, error=error)
         ctx.registry.record_run(ctx.project, run)
-    return run
+    return ViewLoad(run, guard.unmet, guard.quarantined)
 
 
 def _written(
-    ctx: Context, view: FeatureView, storage: ViewStorage, load: LoadPlan
+    ctx: Context, view: FeatureView, storage: ViewStorage, load: LoadPlan, guard: Guard
 ) -> Iterator[tuple[int, OnlineWrite]]:
     """Read, encode and write batch after batch; how many rows each had, and what became of them.
 
@@ -190,7 +226,8 @@ def _written(
         load = replace(load, start_us=max(load.start_us, gone_us + 1))
     with ThreadPoolExecutor(writers, thread_name_prefix="tiffin-write") as pool:
         writing: deque[tuple[int, Future[OnlineWrite]]] = deque()
-        for batch in ctx.offline.facts(load) if view.aggregations else ctx.offline.newest(load):
+        facts: Iterator[Any] = ctx.offline.facts(load) if view.aggregations else ctx.offline.newest(load)
+        for batch in guard.guarded(facts):
             if len(writing) == writers:
                 rows, result = writing.popleft()
                 yield rows, result.result()

@@ -17,9 +17,10 @@ from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.pipeline import EntityRows, OnlineRead
 from tiffin.online.response import OnlineResponse
+from tiffin.operations.expectations import Guard
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN
 from tiffin.operations.functions import find_function
-from tiffin.operations.rows import checked_rows
+from tiffin.operations.rows import checked_rows, row_numbers
 from tiffin.operations.timelines import TimelineWriter, encode_timelines
 from tiffin.operations.vectors import with_vectors, write_vectored
 from tiffin.operations.versions import load_versions
@@ -262,6 +263,7 @@ class OnlineWrite:
         late: of a view with aggregations, facts that are too old for every window (STR-2).
         capped: keys that have more facts than are kept one by one: of more of their oldest ones only the states are
             kept now, so that windows whose old edge lies there are off by as much as one tile holds.
+        quarantined: facts that are not as expected and were put apart.
     """
 
     written: int
@@ -269,6 +271,7 @@ class OnlineWrite:
     refused: tuple[int, ...] = ()
     late: int = 0
     capped: int = 0
+    quarantined: int = 0
 
 
 def prepare_write(
@@ -353,19 +356,29 @@ class CheckedWrite:
         view: the view.
         batch: its facts, without those that are refused.
         refused: the numbers of the rows whose event time is too far ahead of now (WR-5).
+        guard: what has checked them, and has those that are put apart.
     """
 
     view: FeatureView
     batch: pa.RecordBatch
     refused: tuple[int, ...]
+    guard: Guard
 
     @classmethod
-    def of(cls, ctx: Context, view: FeatureView, df: Any) -> CheckedWrite:
+    def of(cls, ctx: Context, view: FeatureView, df: Any, *, together: bool = True) -> CheckedWrite:
         """Check rows.
+
+        Args:
+            ctx: the opened project.
+            view: the view.
+            df: the rows.
+            together: whether they are one push, of which something may be expected as a whole; messages of a stream
+                come in batches that mean nothing, and some of them twice.
 
         Raises:
             RequestError: the view is not online.
             InputError: a column is missing, a key or time is null, or a value does not fit its type.
+            ExpectationError: a fact is not as expected, and keeps all from being written.
         """
         if not view.online:
             raise RequestError(
@@ -374,8 +387,12 @@ class CheckedWrite:
                 location=view.location,
                 hint="declare online=True and run `tiffin apply`",
             )
-        batch, ahead = checked_rows(ctx, view, df)
-        return cls(view, batch, tuple(np.flatnonzero(ahead).tolist()))
+        facts, ahead = checked_rows(ctx, view, df)
+        guard = Guard(ctx, view)
+        batch, _ = guard.take(facts, row_numbers(view, ahead))
+        if together:
+            guard.judge()
+        return cls(view, batch, tuple(np.flatnonzero(ahead).tolist()), guard)
 
     def write(self, ctx: Context) -> OnlineWrite:
         """Write them; into the table that has replaced the known one, when a full refresh has done so meanwhile.
@@ -392,4 +409,5 @@ class CheckedWrite:
             if not newer.stands_for(storage.table):
                 raise
             written = prepare_write(ctx, self.view, newer, self.batch)()
-        return replace(written, refused=self.refused)
+        self.guard.settle()
+        return replace(written, refused=self.refused, quarantined=self.guard.quarantined)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tiffin.columns import single_chunk, valid_mask
 from tiffin.definitions import DataSource, FeatureView, PushMode, StreamSource
 from tiffin.errors import InputError, NotFoundError, RequestError, TypeMismatchError, nearest
+from tiffin.operations.expectations import Guard
 from tiffin.operations.frames import facts_table
 from tiffin.operations.online import CheckedWrite, OnlineWrite
-from tiffin.operations.rows import checked_rows
+from tiffin.operations.rows import checked_rows, row_numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,6 +55,7 @@ def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushRepo
         NotFoundError: there is no such push source, or no view has it.
         RequestError: the history is asked for, and the source has no batch source.
         InputError: a row is wrong; names row and column.
+        ExpectationError: a fact is not as expected, and keeps all from being written.
         StoreError: a store fails; pushing again converges.
     """
     views = pushed_views(ctx.snapshot(), push_source_name)
@@ -63,7 +65,7 @@ def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushRepo
     appended = 0
     if to is not PushMode.ONLINE:
         _, ahead = checked_rows(ctx, views[0], df)
-        appended = _append(ctx, views, df, ~ahead)
+        appended = _append(ctx, views, df, ~ahead, settled=[write.view.name for write in writes])
         refused = tuple(np.flatnonzero(ahead).tolist())
     return PushReport({write.view.name: write.write(ctx) for write in writes}, appended, refused)
 
@@ -102,8 +104,25 @@ def write_to_offline_store(ctx: Context, feature_view_name: str, df: Any) -> int
     return _append(ctx, [ctx.snapshot().view(feature_view_name)], df)
 
 
-def _append(ctx: Context, views: list[FeatureView], df: Any, wanted: NDArray[np.bool_] | None = None) -> int:
-    """Append rows, or those that are wanted, to the one history that some views share."""
+def _append(
+    ctx: Context,
+    views: list[FeatureView],
+    df: Any,
+    wanted: NDArray[np.bool_] | None = None,
+    settled: Sequence[str] = (),
+) -> int:
+    """Append rows, or those that are wanted, to the one history that some views share.
+
+    Rows that are not as expected of a fact stay out. Where a function makes facts of rows, these are checked when they
+    are loaded: which row is wrong cannot be told.
+
+    Args:
+        ctx: the opened project.
+        views: the views.
+        df: the rows.
+        wanted: (n,) which of them.
+        settled: views whose facts go online as well, where they are put into the quarantine.
+    """
     import pyarrow as pa
 
     source = views[0].batch_source
@@ -115,12 +134,23 @@ def _append(ctx: Context, views: list[FeatureView], df: Any, wanted: NDArray[np.
             hint="give its source a batch_source",
         )
     table = facts_table(views[0], df)
+    wanted = np.ones(table.num_rows, np.bool_) if wanted is None else wanted.copy()
+    guards = []
     for view in views:
-        checked_rows(ctx, view, df)
+        facts, ahead = checked_rows(ctx, view, df)
+        numbers = row_numbers(view, ahead)
+        if numbers is not None:
+            guard = Guard(ctx, view)
+            _, good = guard.take(facts, numbers)
+            guard.judge()
+            wanted[numbers[~good]] = False
+            guards += [guard] if view.name not in settled else []
     rows = source_rows(source, table, ctx.offline.schema(source))
-    if wanted is not None and not wanted.all():
+    if not wanted.all():
         rows = rows.filter(pa.array(wanted))
     ctx.offline.append(source, rows)
+    for guard in guards:
+        guard.settle()
     return int(rows.num_rows)
 
 

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tiffin.contracts.registry import MaterializationRun
 from tiffin.definitions import FeatureView
 from tiffin.errors import MaterializationError, RegistryConflictError, TiffinError
 from tiffin.operations.apply import author
-from tiffin.operations.materialize import MaterializationReport, Progress, chosen_views, failed_run, load_view
+from tiffin.operations.materialize import MaterializationReport, Progress, ViewLoad, chosen_views, failed_run, load_view
 from tiffin.operations.replaced import carrier, drop_replaced, refreshed_table, sweep
 from tiffin.operations.rows import prepare_rows
 from tiffin.planning.materialization import Cursor, plan_load
@@ -41,16 +40,16 @@ def refresh_fully(
     """
     views = chosen_views(ctx.refresh(), feature_views)
     prepare_rows(ctx, views)
-    runs: list[MaterializationRun] = []
+    loads: list[ViewLoad] = []
     for position, view in enumerate(views):
         try:
-            runs.append(_refresh(ctx, view, progress))
+            loads.append(_refresh(ctx, view, progress))
         except TiffinError as error:
             raise failed_run(error, views, position) from error
-    return MaterializationReport(tuple(runs))
+    return MaterializationReport.of(loads)
 
 
-def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> MaterializationRun:
+def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> ViewLoad:
     snapshot = ctx.refresh()
     old = snapshot.storage(view.name)
     ctx.online.ensure([old.table])
@@ -70,7 +69,7 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
     )
     ctx.online.ensure([new.table])
     try:
-        run = load_view(ctx, view, new, load, progress)
+        loaded = load_view(ctx, view, new, load, progress)
         carry_over(new.table)
         cursor = Cursor(new.version, load.end_us, load.known_until_us or began_us, parts)
         ctx.online.put_cursor(new.table, cursor.to_bytes())
@@ -80,7 +79,7 @@ def _refresh(ctx: Context, view: FeatureView, progress: Progress | None) -> Mate
     _commit(ctx, view, old, replace(new, replaced_us=ctx.now_us()))
     # What was written to the old table between the first look and the commit.
     carry_over(new.table)
-    return run
+    return loaded
 
 
 def _commit(ctx: Context, view: FeatureView, old: ViewStorage, new: ViewStorage) -> None:

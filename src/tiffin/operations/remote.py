@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -197,9 +197,7 @@ def push_remote(client: Client, push_source_name: str, df: Any, to: PushMode) ->
         TiffinError: as ``push``, and what a server refuses besides.
     """
     report = client.push(push_source_name, _columns(df), to.name.lower())  # type: ignore[arg-type]
-    views = {
-        name: OnlineWrite(done["written"], done["stale"], late=done["late"]) for name, done in report["views"].items()
-    }
+    views = {name: _written(done) for name, done in report["views"].items()}
     return PushReport(views, report["appended"], tuple(report["refused"]))
 
 
@@ -210,7 +208,12 @@ def write_remote(client: Client, feature_view_name: str, df: Any) -> OnlineWrite
         TiffinError: as ``write_online``, and what a server refuses besides.
     """
     report = client.write(feature_view_name, _columns(df))
-    return OnlineWrite(report["written"], report["stale"], tuple(report["refused"]), report["late"])
+    return _written(report)
+
+
+def _written(done: Mapping[str, Any]) -> OnlineWrite:
+    refused = tuple(done.get("refused", ()))
+    return OnlineWrite(done["written"], done["stale"], refused, done["late"], quarantined=done["quarantined"])
 
 
 def _columns(df: Any) -> dict[str, list[Any]]:

@@ -76,6 +76,11 @@ def checked_rows(ctx: Context, view: FeatureView, df: Any) -> tuple[pa.RecordBat
     return facts.filter(pa.array(kept)), _far_ahead(ctx, numpy_values(given[view.time_columns[0]]))
 
 
+def row_numbers(view: FeatureView, ahead: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """The numbers of the rows that ``checked_rows`` has made facts of; ``None`` where a function stands in between."""
+    return None if view.transforms_rows else np.flatnonzero(~ahead)
+
+
 def _far_ahead(ctx: Context, times_us: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(n,) whether each event time is too far ahead of now (WR-5)."""
     ahead: NDArray[np.bool_] = times_us > ctx.now_us() + ctx.max_future_skew_us

@@ -265,7 +265,7 @@ class _Work:
             there = _have(table, keys)
             part = table if there.all() else table.filter(pa.array(there))
             if part.num_rows:
-                writes.append(CheckedWrite.of(self._ctx, view, part))
+                writes.append(CheckedWrite.of(self._ctx, view, part, together=False))
         return writes
 
     def _bury(self, messages: Messages, dead: Mapping[int, str]) -> None:

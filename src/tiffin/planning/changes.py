@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from tiffin.definitions import Aggregation
+from tiffin.definitions import Aggregation, Expectation
 from tiffin.planning.declared import value_text
 from tiffin.registry.snapshot import KINDS, Entry, Snapshot
 from tiffin.time import format_duration
@@ -129,6 +129,8 @@ def _flat(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield "schema order", [field["name"] for field in value]
         elif name == "aggregations":
             yield from ((f"aggregations.{item['name']}", str(Aggregation.from_spec(item))) for item in value)
+        elif name == "expectations":
+            yield name, _expectations(value)
         elif name in ("inputs", "input_schema"):
             yield from ((f"{name}.{column}", dtype) for column, dtype in value)
         else:
@@ -137,7 +139,13 @@ def _flat(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _field_value(field: Mapping[str, Any]) -> Any:
     rest = {name: value for name, value in field.items() if name not in ("name", "dtype")}
+    if "expectations" in rest:
+        rest["expectations"] = _expectations(rest["expectations"])
     return {"dtype": field["dtype"], **rest} if rest else field["dtype"]
+
+
+def _expectations(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [Expectation.from_spec(item).words for item in specs]
 
 
 def _shown(value: Any) -> str:

@@ -27,6 +27,7 @@ from tiffin.errors import DefinitionError, DefinitionTypeError, SourceError, Uns
 from tiffin.planning.aggregates import filter_columns, with_aggregates
 from tiffin.planning.casting import can_keep, check_default, is_time
 from tiffin.planning.declared import Declared, references
+from tiffin.planning.expectations import plan_checks
 from tiffin.planning.rows import given_columns, resolve_rows, unknown_output
 from tiffin.registry.snapshot import Snapshot
 from tiffin.types import KEY_TYPES, FeatureType, Int32, Int64, arrow_type, from_arrow_type
@@ -75,7 +76,10 @@ def resolve(declared: Declared, current: Snapshot, schemas: Schemas) -> Declared
             resolved[key] = _resolve_entity(definition, declared, columns, current)
     for key, definition in declared.items():
         if isinstance(definition, FeatureView):
-            resolved[key] = _resolve_view(definition, columns[definition.name], resolved)
+            view = _resolve_view(definition, columns[definition.name], resolved)
+            if view.all_expectations:
+                plan_checks(replace(view, entities=[_entity(each, resolved) for each in view.entity_list]))
+            resolved[key] = view
         if isinstance(definition, OnDemandFeatureView):
             _check_on_demand(definition)
         if isinstance(definition, FeatureService) and definition.logging_config is not None:
@@ -227,11 +231,7 @@ def _is_used_elsewhere(entity: Entity, declared: Declared, current: Snapshot) ->
 
 def _resolve_view(view: FeatureView, columns: _Columns, declared: Declared) -> FeatureView:
     """The view with its schema, each field checked against its column."""
-    entities: dict[str, Entity] = {}
-    for each in view.entity_list:
-        entity = declared["entity", each.name]
-        assert isinstance(entity, Entity)
-        entities[entity.join_key] = entity
+    entities = {entity.join_key: entity for entity in (_entity(each, declared) for each in view.entity_list)}
     _check_keys(view, columns, entities)
     if isinstance(view, TransformedFeatureView) and view.transforms_rows:
         view = resolve_rows(_with_source(view, declared), columns.source, columns.rows, columns.by_name, entities)
@@ -248,6 +248,13 @@ def _resolve_view(view: FeatureView, columns: _Columns, declared: Declared) -> F
         return view
     # The new types are checked against the entities with their resolved types.
     return replace(view, schema=schema, entities=list(entities.values()))
+
+
+def _entity(entity: Entity, declared: Declared) -> Entity:
+    """An entity as it was resolved."""
+    found = declared["entity", entity.name]
+    assert isinstance(found, Entity)
+    return found
 
 
 def _with_source(view: TransformedFeatureView, declared: Declared) -> TransformedFeatureView:

@@ -375,7 +375,7 @@ def _unwatched() -> AbstractContextManager[Sequence[str]]:
 
 
 def _counts(done: OnlineWrite) -> dict[str, int]:
-    return {"written": done.written, "stale": done.stale, "late": done.late}
+    return {"written": done.written, "stale": done.stale, "late": done.late, "quarantined": done.quarantined}
 
 
 class LoadUnderWayError(BusyError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tiffin.time import MIN_US, format_us
 
 if TYPE_CHECKING:
     from tiffin.contracts.registry import MaterializationRun
+    from tiffin.operations.materialize import MaterializationReport
 
 Progress = Callable[[str, int], None]
 
@@ -54,7 +55,7 @@ def materialize(
         report = store.materialize(
             start, end, list(views) or None, disable_event_timestamp, full_refresh=full_refresh, progress=progress
         )
-    _print_report(report.runs, as_json)
+    _print_report(report, as_json)
 
 
 @click.command()
@@ -71,7 +72,7 @@ def materialize_incremental(invocation: Invocation, end: str, views: tuple[str, 
     """
     with invocation.store() as store, _progress() as progress:
         report = store.materialize_incremental(end, list(views) or None, progress=progress)
-    _print_report(report.runs, as_json)
+    _print_report(report, as_json)
 
 
 @click.command()
@@ -124,9 +125,12 @@ def _progress() -> Iterator[Progress | None]:
             bars.update(task, total=1, completed=1)
 
 
-def _print_report(runs: Sequence[MaterializationRun], as_json: bool) -> None:
+def _print_report(report: MaterializationReport, as_json: bool) -> None:
+    runs = report.runs
     if as_json:
-        print_json({"runs": [_run_data(run) for run in runs]})
+        unmet = [each.to_dict() for each in report.unmet]
+        data = [_run_data(run) for run in runs]
+        print_json({"runs": data, "unmet": unmet, "quarantined": report.quarantined})
         return
     columns = ["VIEW", "FROM", "TO", "ROWS", "WRITTEN", "STALE", "SECONDS"]
     empty = "No feature view is online and has a history."
@@ -135,6 +139,8 @@ def _print_report(runs: Sequence[MaterializationRun], as_json: bool) -> None:
         rows, written = sum(run.rows for run in runs), sum(run.written for run in runs)
         views = "1 feature view" if len(runs) == 1 else f"{len(runs)} feature views"
         say(f"Loaded {views}: {written:,} of {rows:,} rows were newer than what was there", bold=True)
+    for each in report.unmet:
+        say(f"Not as expected ({each.on_failure}, {each.rows:,} rows): {each}")
 
 
 def _run_cells(run: MaterializationRun) -> list[str | int | float]:

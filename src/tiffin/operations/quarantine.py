@@ -1,0 +1,147 @@
+"""Where facts go that are not as expected: a Parquet file for each load or push, with the reason beside each fact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiffin.columns import single_chunk
+from tiffin.errors import StoreError
+from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tiffin.operations.context import Context
+
+_KEPT = "quarantine"
+#: The columns that stand beside those of a fact: its times, when it was put here, and why.
+_TIMES = {EVENT_COLUMN: "__event_timestamp", KNOWN_COLUMN: "__created_timestamp"}
+_AT, _REASONS = "__quarantined_at", "__reasons"
+
+
+class Quarantine:
+    """The facts of one load or push of a view that are put apart; without any, there is no file.
+
+    Nothing is seen by readers before ``close``, so that what fails as a whole leaves nothing here either.
+    """
+
+    def __init__(self, ctx: Context, view: str) -> None:
+        self._ctx, self._view = ctx, view
+        self._waiting: list[Any] = []
+        self._file: tuple[Path, Any] | None = None
+
+    def add(self, batch: Any, good: NDArray[np.bool_], reasons: Sequence[tuple[NDArray[np.bool_], str]]) -> None:
+        """Put the facts of a batch apart that are not good.
+
+        Args:
+            batch: n facts.
+            good: (n,) which of them are.
+            reasons: (n,) for which of them a reason holds, and the reason.
+        """
+        import pyarrow as pa
+
+        rows = np.flatnonzero(~good)
+        part = batch.take(pa.array(rows))
+        columns = {name: single_chunk(part.column(name)) for name in part.schema.names if name not in _TIMES}
+        moment = pa.timestamp("us", "UTC")
+        columns |= {new: single_chunk(part.column(old)).cast(moment) for old, new in _TIMES.items()}
+        columns[_AT] = pa.array(np.full(len(rows), self._ctx.now_us()), moment)
+        columns[_REASONS] = pa.array(
+            [[reason for bad, reason in reasons if bad[row]] for row in rows.tolist()], pa.list_(pa.string())
+        )
+        self._waiting.append(pa.table(columns))
+
+    def write(self) -> None:
+        """Write what waits, into a file that is not there for readers yet.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        import pyarrow.parquet as pq
+
+        if not self._waiting:
+            return
+        try:
+            if self._file is None:
+                folder = quality_folder(self._ctx, _KEPT, self._view)
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / f".{self._ctx.now_us()}-{uuid4().hex}.parquet"
+                self._file = path, pq.ParquetWriter(path, self._waiting[0].schema)
+            for table in self._waiting:
+                self._file[1].write_table(table)
+            self._waiting.clear()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Write what waits, and let readers see it.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        self.write()
+        if self._file is None:
+            return
+        path, writer = self._file
+        try:
+            writer.close()
+            path.rename(path.with_name(path.name.removeprefix(".")))
+        except OSError as error:
+            raise self._failed(error) from error
+        self._file = None
+
+    def discard(self) -> None:
+        """Forget what readers do not see yet, if there is any."""
+        self._waiting.clear()
+        if self._file is not None:
+            path, writer = self._file
+            self._file = None
+            writer.close()
+            path.unlink(missing_ok=True)
+
+    def _failed(self, error: OSError) -> StoreError:
+        folder = quality_folder(self._ctx, _KEPT, self._view)
+        return StoreError(
+            f"the quarantine {folder} cannot be written: {error}",
+            subject=str(folder),
+            hint="check the folder and the free space, or set quality.folder",
+        )
+
+
+def quality_folder(ctx: Context, what: str, view: str) -> Path:
+    """The folder of one view, of what is kept about the quality of views; no two views have the same one.
+
+    Args:
+        ctx: the opened project.
+        what: is kept there, such as ``profiles``.
+        view: its name.
+    """
+    folder: Path = ctx.config.repo_path / Path(ctx.config.quality.folder).expanduser()
+    return folder / what / quote(view, safe="").replace(".", "%2E")
+
+
+def read_quarantine(ctx: Context, view: str) -> pa.Table:
+    """All facts of a view that were put apart; an empty table without columns where there are none.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ctx.snapshot().view(view)
+    tables = []
+    for path in sorted(quality_folder(ctx, _KEPT, view).glob("[!.]*.parquet")):
+        try:
+            tables.append(pq.read_table(path))
+        except (OSError, pa.ArrowException) as error:
+            hint = "remove the file, or bring it back"
+            raise StoreError(f"{path} cannot be read: {error}", subject=str(path), hint=hint) from error
+    return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})

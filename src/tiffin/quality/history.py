@@ -1,0 +1,142 @@
+"""The history of profiles: a Parquet file for each, a row for each column, for trends and for whoever reads Parquet.
+
+Files are put in place by renaming, so that nobody sees half of one, and never changed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tiffin.errors import StoreError
+from tiffin.operations.quarantine import quality_folder
+from tiffin.quality.buckets import Buckets
+from tiffin.quality.profiles import QUANTILES, ColumnProfile, Profile
+from tiffin.quality.texts import Texts
+from tiffin.time import from_us, to_us
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tiffin.operations.context import Context
+
+_KEPT = "profiles"
+
+
+def keep_profile(ctx: Context, profile: Profile) -> Path:
+    """Add a profile to the history of its view.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = quality_folder(ctx, _KEPT, profile.subject)
+    path = folder / f"{profile.of}-{profile.since_us}-{profile.until_us}-{profile.taken_us}.parquet"
+    part = folder / f".{path.name}.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(
+            pa.Table.from_pylist([_row(profile, each) for each in profile.columns.values()], _schema()), part
+        )
+        part.rename(path)
+    except OSError as error:
+        hint = "check the folder and the free space, or set quality.folder"
+        raise StoreError(f"the profile cannot be written to {path}: {error}", subject=str(path), hint=hint) from error
+    return path
+
+
+def kept_profiles(ctx: Context, subject: str, of: str | None = None) -> list[Profile]:
+    """The profiles of a view that were kept, by period and then by when they were computed.
+
+    Args:
+        ctx: the opened project.
+        subject: the view.
+        of: only those ``offline`` or ``online``.
+
+    Raises:
+        StoreError: one cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = []
+    for path in quality_folder(ctx, _KEPT, subject).glob(f"{of or '*'}-*.parquet"):
+        try:
+            found.append(_profile(pq.read_table(path).to_pylist()))
+        except (OSError, KeyError, IndexError, pa.ArrowException) as error:
+            hint = "remove the file; it can be computed again"
+            raise StoreError(f"the profile {path} cannot be read: {error}", subject=str(path), hint=hint) from error
+    return sorted(found, key=lambda profile: (profile.since_us, profile.until_us, profile.taken_us))
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    moment, whole, number = pa.timestamp("us", "UTC"), pa.int64(), pa.float64()
+    columns = {"subject": pa.string(), "of": pa.string(), "since": moment, "until": moment, "taken": moment}
+    columns |= {"total_rows": whole, "name": pa.string(), "type": pa.string(), "kind": pa.string(), "rows": whole}
+    columns |= {"nulls": whole, "nans": whole, "distinct": whole, "min": number, "max": number, "mean": number}
+    columns |= {"std": number, "quantiles": pa.list_(pa.struct([("part", number), ("value", number)]))}
+    columns |= {"shift": whole, "places": pa.list_(whole), "counts": pa.list_(whole)}
+    columns |= {"texts": pa.list_(pa.struct([("value", pa.string()), ("count", whole)])), "texts_total": whole}
+    return pa.schema([*columns.items(), ("texts_lost", whole)])
+
+
+def _row(profile: Profile, column: ColumnProfile) -> dict[str, Any]:
+    return {
+        "subject": profile.subject,
+        "of": profile.of,
+        "since": from_us(profile.since_us),
+        "until": from_us(profile.until_us),
+        "taken": from_us(profile.taken_us),
+        "total_rows": profile.rows,
+        "name": column.name,
+        "type": column.dtype,
+        "kind": column.kind,
+        "rows": column.rows,
+        "nulls": column.nulls,
+        "nans": column.nans,
+        "distinct": column.distinct,
+        "min": column.minimum,
+        "max": column.maximum,
+        "mean": column.mean,
+        "std": column.std,
+        "quantiles": [{"part": p, "value": v} for p, v in zip(QUANTILES, column.quantiles(), strict=True)],
+        "shift": column.buckets.shift,
+        "places": column.buckets.places,
+        "counts": column.buckets.counts,
+        "texts": [{"value": value, "count": count} for value, count in column.texts.counts],
+        "texts_total": column.texts.total,
+        "texts_lost": column.texts.lost,
+    }
+
+
+def _profile(rows: list[dict[str, Any]]) -> Profile:
+    first = rows[0]
+    since_us, until_us, taken_us = (to_us(first[name]) for name in ("since", "until", "taken"))
+    columns = {row["name"]: _column(row) for row in rows}
+    return Profile(first["subject"], first["of"], since_us, until_us, taken_us, first["total_rows"], columns)
+
+
+def _column(row: dict[str, Any]) -> ColumnProfile:
+    texts = tuple((each["value"], each["count"]) for each in row["texts"])
+    return ColumnProfile(
+        name=row["name"],
+        dtype=row["type"],
+        kind=row["kind"],
+        rows=row["rows"],
+        nulls=row["nulls"],
+        nans=row["nans"],
+        distinct=row["distinct"],
+        minimum=row["min"],
+        maximum=row["max"],
+        mean=row["mean"],
+        std=row["std"],
+        buckets=Buckets(row["shift"], np.array(row["places"], np.int64), np.array(row["counts"], np.int64)),
+        texts=Texts(texts, row["texts_total"], row["texts_lost"]),
+    )
