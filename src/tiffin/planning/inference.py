@@ -18,6 +18,7 @@ from tiffin.definitions import (
     FeatureService,
     FeatureView,
     Field,
+    LoggingConfig,
     OnDemandFeatureView,
     StreamSource,
     TransformedFeatureView,
@@ -83,7 +84,7 @@ def resolve(declared: Declared, current: Snapshot, schemas: Schemas) -> Declared
         if isinstance(definition, OnDemandFeatureView):
             _check_on_demand(definition)
         if isinstance(definition, FeatureService) and definition.logging_config is not None:
-            _ = definition.logging_config.destination.folder
+            _check_log(definition, definition.logging_config)
     return resolved
 
 
@@ -337,6 +338,16 @@ def _check_on_demand(view: OnDemandFeatureView) -> None:
             "of today",
             hint=f"add a second parameter {NOW!r}: it is the time of each row, in training as in serving",
         )
+
+
+def _check_log(service: FeatureService, config: LoggingConfig) -> None:
+    """Refuse to say that served features are kept where they cannot be."""
+    try:
+        _ = config.destination.folder
+    except UnsupportedError as error:
+        raise UnsupportedError(
+            f"{service.subject}: {error.message}", subject=service.subject, location=service.location, hint=error.hint
+        ) from None
 
 
 def _check_field(field: Field, view: FeatureView, columns: _Columns) -> None:

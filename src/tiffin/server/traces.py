@@ -83,7 +83,9 @@ class Traces:
         self._trace.get_current_span().set_attributes(named)
 
     def read(self, response: OnlineResponse, entities: int, service: str, fallback: str) -> None:
-        """Features were read in the request under way."""
+        """Features were read in the request under way; counting values is left out where nobody will see the counts."""
+        if not self._trace.get_current_span().is_recording():
+            return
         counts = Counter(status for column in response.statuses().values() for status in column)
         views = response.view_of
         self.note(features=len(views), views=list(dict.fromkeys(views.values())), entities=entities)
