@@ -15,12 +15,13 @@ import pytest
 
 from parity.repository import Repository, open_repository
 from parity.windowed import LIMITS
-from server.apps import Served, add, served
+from server.apps import Served, add, rows, served
 from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.contracts.guard import CallOptions, Guard
 from tiffin.contracts.online import OnlineStore, ReadRequest
 from tiffin.definitions import (
     Aggregation,
+    FeatureService,
     FeatureView,
     Field,
     FileSource,
@@ -31,6 +32,7 @@ from tiffin.definitions import (
 from tiffin.errors import StoreUnavailableError
 from tiffin.operations import timelines
 from tiffin.operations.online import write_online
+from tiffin.operations.vectors import precompute
 from tiffin.server.forwarding import ForwardingStore
 from tiffin.time import MINUTE_US
 from tiffin.types import Int64, String
@@ -157,6 +159,31 @@ async def test_every_kind_of_view_is_answered_without_the_store(
             assert values == [[10, None, 0, 1, 10], *KNOWN[1:]]
         store.fails = ()
         assert await ask(server, 1, 2, 3) == (KNOWN, "")
+
+
+@pytest.mark.parametrize("mode", ["stale", "default"])
+async def test_a_precomputed_service_is_answered_without_the_store(tmp_path: Path, mode: str) -> None:
+    """Drivers 1 and 2 have vectors; for driver 3, who has none, rows are read, too."""
+    store = Store(is_native=True)
+    opened = repository(tmp_path, store)
+    add(opened, FeatureService(name="fast", features=[STATS[["trips"]], LABELS[["is_fraud"]]], precompute_online=True))
+    precompute(opened, "fast")
+    async with served(opened, fallback=mode) as server:
+
+        async def ask_service() -> tuple[list[list[Any]], str]:
+            response = await server.post("/v1/features", {"service": "fast", "rows": rows(1, 2, 3)})
+            assert response.status_code == 200, response.text
+            answer = response.json()
+            return [[row["trips"], row["is_fraud"]] for row in answer["rows"]], answer.get("fallback", "")
+
+        known = [[10, 1], [20, None], [None, None]]
+        assert await ask_service() == (known, "")
+        for fails in ([True] * 99, [True], [False, True]):
+            store.fails = fails
+            has_vectors = mode == "stale" or not fails[0]
+            assert await ask_service() == (known if has_vectors else [[None, None]] * 3, mode)
+        store.fails = ()
+        assert await ask_service() == (known, "")
 
 
 @pytest.mark.parametrize("mode", ["stale", "default"])
