@@ -34,6 +34,7 @@ class Counts(msgspec.Struct, forbid_unknown_fields=True):
     written: int
     stale: int
     late: int
+    quarantined: int
 
 
 class Pushed(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,9 +52,11 @@ class Written(Counts, forbid_unknown_fields=True):
 
 
 class Loaded(msgspec.Struct, forbid_unknown_fields=True):
-    """What was loaded."""
+    """What was loaded, which expectations its facts did not meet, and how many of them were put apart."""
 
     runs: list[MaterializationRun]
+    unmet: list[dict[str, Any]]
+    quarantined: int
 
 
 class Definitions(msgspec.Struct):
