@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tiffin.operations.stream_counts import SourceProgress
     from tiffin.planning.apply import ApplyPlan
     from tiffin.quality.drift import DriftReport, Thresholds
+    from tiffin.quality.freshness import FreshnessReport
     from tiffin.quality.leaks import LeakLimits, LeakReport
     from tiffin.quality.profiles import Profile
     from tiffin.quality.verify import Verification
@@ -787,6 +788,24 @@ class FeatureStore(WithGaps):
             stop=stop,
             progress=progress,
         )
+
+    def freshness(
+        self, feature_views: Sequence[str] | None = None, *, offline: bool = True, streams: bool = True
+    ) -> FreshnessReport:
+        """How old the newest facts of views are, online and in their sources, against their declared ``freshness``.
+
+        Args:
+            feature_views: their names; all of them when left out.
+            offline: whether their sources are looked at.
+            streams: whether brokers are asked how many messages wait.
+
+        Raises:
+            NotFoundError: there is no such view.
+            StoreUnavailableError: the online store cannot be reached.
+        """
+        from tiffin.quality.freshness import freshness
+
+        return freshness(self.context, feature_views, offline=offline, streams=streams)
 
     def stream_status(self, feature_views: Sequence[str] = ()) -> list[StreamStatus]:
         """How far the streams have been worked off that feed some views, or all; raises as ``run_stream`` does."""
