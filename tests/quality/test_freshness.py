@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from quality.projects import DRIVER, MINUTE, NOON, PUSHED, open_store, source, view, write_source
 from tiffin.backends.memory.online import MemoryOnlineStore
-from tiffin.config import RepoConfig
 from tiffin.contracts.online import WriteBatch, WriteResult
-from tiffin.definitions import Aggregation, Entity, FeatureView, Field, FileSource, LabelView, PushSource
+from tiffin.definitions import Aggregation, FeatureView, Field, FileSource, LabelView, PushSource
 from tiffin.errors import DefinitionError, DefinitionTypeError, NotFoundError, SourceError, StoreUnavailableError
 from tiffin.operations import newest as newest_module
 from tiffin.quality.freshness import Status, ViewFreshness
 from tiffin.store import FeatureStore
-from tiffin.time import ManualClock, to_us
-from tiffin.types import Int64, String, ValueType
-
-NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-DRIVER = Entity(name="driver", value_type=ValueType.INT64)
-
-
-def write_source(folder: Path, minutes_ago: list[float], name: str = "stats", **options: Any) -> None:
-    times = [NOON - ago * MINUTE for ago in minutes_ago]
-    columns = {"driver": pa.array(range(len(times)), pa.int64()), "ts": pa.array(times, pa.timestamp("us", "UTC"))}
-    pq.write_table(
-        pa.table({**columns, "x": pa.array(range(len(times)), pa.int64())}), folder / f"{name}.parquet", **options
-    )
-
-
-def source(name: str = "stats") -> FileSource:
-    return FileSource(name=name, path=f"{name}.parquet", timestamp_field="ts")
-
-
-def view(name: str = "stats", **arguments: Any) -> FeatureView:
-    defaults = {"source": source(), "entities": [DRIVER], "schema": [Field(name="x", dtype=Int64)]}
-    return FeatureView(name=name, **{**defaults, **arguments})
-
-
-PUSHED = view(source=PushSource(name="push", batch_source=source()))
-
-
-def open_store(folder: Path, *views: FeatureView, **settings: Any) -> FeatureStore:
-    config = RepoConfig(project="shop", repo_path=folder, registry="registry.db", **settings)
-    store = FeatureStore(config=config, clock=ManualClock(NOON))
-    store.apply([DRIVER, *views])
-    return store
+from tiffin.time import to_us
+from tiffin.types import Int64, String
 
 
 def only(store: FeatureStore) -> ViewFreshness:
@@ -205,6 +174,13 @@ def test_pushes_cost_no_write_each(folder: Path, monkeypatch: pytest.MonkeyPatch
         store.push("push", [{"driver": 2, "ts": NOON, "x": 1}])
         only(store)
         assert counting.stamped == 2, "nothing newer, nothing to write"
+
+
+def test_store_that_was_emptied_is_stamped_again(loaded: FeatureStore) -> None:
+    online = loaded.context.online
+    online.drop([info.table for info in online.tables()])
+    loaded.materialize("2024-01-01", NOON)
+    assert only(loaded).online_us == to_us(NOON - 30 * MINUTE)
 
 
 def test_stamp_that_cannot_be_written_fails_no_push(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

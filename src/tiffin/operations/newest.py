@@ -3,8 +3,8 @@
 Nobody can scan hundreds of tables to learn how fresh they are, and when a job ended says nothing about what it found.
 So whoever writes facts also writes, once they are durable, a stamp: the event time of the newest of them. Stamps are
 rows of a table of their own, whose keys are the names of tables; the store keeps the greatest, as it does with all rows
-(WR-1), so any number of writers may do it. A writer stamps a table once a second at most, and not at all when it has
-nothing newer: what a push costs does not grow.
+(WR-1), so any number of writers may do it. A writer stamps a table once a second at most, and not at all when all that
+it has is older: what a push costs does not grow.
 
 The invariant: a stamp is never newer than what was written. After a crash it may be older, by what the writer wrote in
 its last second, until the next newer fact is written.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tiffin.contracts.online import ReadRequest, WriteBatch
@@ -25,7 +25,9 @@ from tiffin.time import MIN_US
 
 if TYPE_CHECKING:
     from tiffin.contracts.online import OnlineStore
+    from tiffin.definitions import FeatureView
     from tiffin.operations.context import Context
+    from tiffin.registry.snapshot import Snapshot
 
 log = logging.getLogger("tiffin.online")
 
@@ -60,7 +62,8 @@ class NewestTimes:
         A stamp that cannot be written is logged, and waits.
         """
         with self._lock:
-            if newest_us <= self._newest.get(table, MIN_US):
+            # What is as new as before is stamped again: the store may have been emptied meanwhile.
+            if newest_us <= MIN_US or newest_us < self._newest.get(table, MIN_US):
                 return
             self._newest[table] = newest_us
             self._waiting.add(table)
@@ -118,3 +121,15 @@ class NewestTimes:
             online.ensure([self.table])
             self._is_ensured = True
         return online
+
+
+def online_newest(ctx: Context, snapshot: Snapshot, views: Iterable[FeatureView]) -> dict[str, int]:
+    """The newest event time that was written online, by view, in one read; views without one are left out.
+
+    Raises:
+        StoreUnavailableError: the store cannot be reached.
+    """
+    if ctx.config.online_store is None:
+        return {}
+    tables = {snapshot.storage(view.name).table: view.name for view in views if view.online}
+    return {tables[table]: us for table, us in ctx.newest.read(list(tables)).items()}

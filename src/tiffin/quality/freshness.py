@@ -8,13 +8,14 @@ greatest event time of the source that is not after now, online the newest stamp
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions import FeatureView, PushSource, StreamSource
 from tiffin.errors import TiffinError
+from tiffin.operations.newest import online_newest
 from tiffin.operations.stream import StreamStatus, stream_status
 from tiffin.time import SECOND_US, duration_us, format_duration, format_us
 
@@ -154,21 +155,9 @@ def freshness(
     if offline:
         _look_at_sources(ctx, views, looked)
     if streams:
-        _look_at_streams(ctx, views, looked)
+        _look_at_streams(ctx, snapshot, set(names), looked)
     has_store = ctx.config.online_store is not None
     return FreshnessReport(ctx.project, looked.now_us, tuple(_judged(view, looked, has_store) for view in views))
-
-
-def online_newest(ctx: Context, snapshot: Snapshot, views: Iterable[FeatureView]) -> dict[str, int]:
-    """The newest event time that was written online, by view, in one read; views without one are left out.
-
-    Raises:
-        StoreUnavailableError: the store cannot be reached.
-    """
-    if ctx.config.online_store is None:
-        return {}
-    tables = {snapshot.storage(view.name).table: view.name for view in views if view.online}
-    return {tables[table]: us for table, us in ctx.newest.read(list(tables)).items()}
 
 
 @dataclass
@@ -207,14 +196,18 @@ def _look_at_sources(ctx: Context, views: Iterable[FeatureView], looked: _Looked
             looked.offline[view.name] = newest
 
 
-def _look_at_streams(ctx: Context, views: Iterable[FeatureView], looked: _Looked) -> None:
+def _look_at_streams(ctx: Context, snapshot: Snapshot, wanted: Set[str], looked: _Looked) -> None:
     """How far each stream is; a broker that cannot be reached does not hide the others."""
     by_source: dict[str, list[str]] = {}
-    for view in views:
-        if view.online and isinstance(view.source, StreamSource) and not isinstance(view.source, PushSource):
-            by_source.setdefault(view.source.name, []).append(view.name)
+    for view in snapshot.views.values():
+        is_fed = isinstance(view.source, StreamSource) and not isinstance(view.source, PushSource)
+        if is_fed and view.online and view.enabled:
+            by_source.setdefault(view.source.name, []).append(view.name)  # type: ignore[union-attr]
     for names in by_source.values():
+        if wanted.isdisjoint(names):
+            continue
         try:
+            # All views of the source: a worker of some of them has a position of its own.
             (status,) = stream_status(ctx, names)
         except TiffinError as error:
             for name in names:

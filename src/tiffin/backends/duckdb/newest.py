@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from tiffin.backends.duckdb.asof import Facts
-from tiffin.errors import SourceError
-
-if TYPE_CHECKING:
-    from tiffin.definitions import DataSource
 
 #: How many of a unit are a microsecond, or how many microseconds it is.
 _SCALES = {"milliseconds": (1000, 1), "microseconds": (1, 1), "nanoseconds": (1, 1000)}
 
 
-def footer_newest_us(file: str, column: str, source: DataSource) -> int | None:
+def footer_newest_us(file: str, column: str) -> int | None:
     """The greatest time of a column by the statistics of a Parquet file.
 
     Returns:
-        ``None`` where these do not tell: a part of the file has none, or the column is no timestamp.
-
-    Raises:
-        SourceError: the file is corrupt.
+        ``None`` where these do not tell: a part of the file has none, the column is no timestamp, or the file cannot be
+        read, which is said by whoever reads it then.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         metadata = pq.read_metadata(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise SourceError(
-            f"{source.subject}: {file} cannot be read as parquet: {error}",
-            subject=source.subject,
-            location=source.location,
-            hint="the file is empty, corrupt or of another format; write it again",
-        ) from error
+    except (OSError, pa.ArrowInvalid):
+        return None
     paths = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
     if column not in paths or not metadata.num_row_groups:
         return None

@@ -169,7 +169,7 @@ class DuckDBEngine(OfflineEngine):
         files = local_files(source, self._base_path)
         assert isinstance(source, FileSource)
         if source.format_name == "parquet":
-            told = [self._told_newest(file, print_, column, source) for file, print_ in fingerprints(files).items()]
+            told = [self._told_newest(file, print_, column) for file, print_ in fingerprints(files).items()]
             known = [us for us in told if us is not None]
             if len(known) == len(told) and max(known) <= until_us:
                 return max(known)
@@ -178,10 +178,10 @@ class DuckDBEngine(OfflineEngine):
         columns = FactColumns(source.name, source, event_column=column, known_column="", payload=())
         return read_newest_us(Facts.open(cursor, relation, columns), until_us)
 
-    def _told_newest(self, file: str, print_: str, column: str, source: DataSource) -> int | None:
+    def _told_newest(self, file: str, print_: str, column: str) -> int | None:
         found = self._newest.get((file, column))
         if found is None or found[0] != print_:
-            found = self._newest[file, column] = (print_, footer_newest_us(file, column, source))
+            found = self._newest[file, column] = (print_, footer_newest_us(file, column))
         return found[1]
 
     def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
