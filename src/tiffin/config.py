@@ -231,6 +231,11 @@ class RepoConfig(_Section):
         return OFFLINE_ALIASES.get(self.offline_store.type, self.offline_store.type)
 
     @property
+    def quality_path(self) -> Path:
+        """The folder of ``quality.folder``."""
+        return self.repo_path / Path(self.quality.folder).expanduser()
+
+    @property
     def max_future_skew_us(self) -> int:
         """``max_future_skew_seconds`` in microseconds."""
         return int(self.max_future_skew_seconds * 1_000_000)

@@ -17,7 +17,7 @@ import msgspec
 from tiffin.errors import AlertError, StoreError
 from tiffin.quality.channels import Channel
 from tiffin.quality.checks import Finding
-from tiffin.quality.files import locked, quality_folder, replace_file
+from tiffin.quality.files import locked, monitor_file, replace_file
 from tiffin.quality.notices import Alert, Notice
 from tiffin.time import HOUR_US
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tiffin.operations.context import Context
 
 log = logging.getLogger("tiffin.alerts")
+
+_FILE = "alerts.json"
 
 
 class Told(msgspec.Struct):
@@ -72,14 +74,14 @@ class AlertBook:
         Raises:
             StoreError: its files cannot be written.
         """
-        path = _path(ctx)
+        path = monitor_file(ctx, _FILE)
         with locked(path.with_suffix(".lock")):
             yield cls(path, ctx.config.quality.repeat_hours)
 
     @classmethod
     def seen(cls, ctx: Context) -> AlertBook:
         """That of a project, to look into only."""
-        return cls(_path(ctx), ctx.config.quality.repeat_hours)
+        return cls(monitor_file(ctx, _FILE), ctx.config.quality.repeat_hours)
 
     @property
     def open(self) -> list[Alert]:
@@ -166,7 +168,3 @@ class AlertBook:
 
     def _write(self) -> None:
         replace_file(self._path, msgspec.json.format(msgspec.json.encode(self._told), indent=1))
-
-
-def _path(ctx: Context) -> Path:
-    return quality_folder(ctx) / f"alerts-{ctx.project}.json"

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tiffin.operations.context import Context
 
 
-def quality_folder(ctx: Context) -> Path:
-    """Where it is kept what is known about a project's quality."""
-    return ctx.config.repo_path / Path(ctx.config.quality.folder).expanduser()
+def monitor_file(ctx: Context, ending: str) -> Path:
+    """Where it is kept what was seen or told of a project; a folder may have several projects."""
+    return ctx.config.quality_path / "monitor" / f"{ctx.project}.{ending}"
 
 
 def replace_file(path: Path, content: bytes) -> None:

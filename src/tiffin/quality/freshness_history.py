@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tiffin.quality.files import locked, quality_folder, replace_file, writing
+from tiffin.quality.files import locked, monitor_file, replace_file, writing
 
 if TYPE_CHECKING:
     from tiffin.operations.context import Context
@@ -42,7 +42,7 @@ class FreshnessHistory:
     @classmethod
     def of(cls, ctx: Context) -> FreshnessHistory:
         """That of a project."""
-        return cls(quality_folder(ctx) / f"freshness-{ctx.project}.jsonl")
+        return cls(monitor_file(ctx, "freshness.jsonl"))
 
     def keep(self, report: FreshnessReport) -> None:
         """Add a look.
