@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from benchmarks.case import Suite
 from benchmarks.suites import (
     applying,
+    freshness,
     functions,
     joins,
     large_join,
@@ -42,4 +43,5 @@ SUITES: Mapping[str, Callable[[bool], Suite]] = {
     "apply": applying.suite,
     "verify": verifying.suite,
     "quality": quality.suite,
+    "freshness": freshness.suite,
 }

@@ -117,11 +117,26 @@ class StreamsConfig(_Section):
             yield name, _without_secrets(value) if isinstance(value, dict) else value
 
 
+class AlertConfig(StoreConfig):
+    """One way by which people are told: its type, and options that are checked when it is opened."""
+
+    type: str = Field(min_length=1, description="`webhook`, `slack`, `email`, `command` or `log`")
+
+    def __repr_args__(self) -> Any:
+        """The fields, without values that may be secret; whoever knows the address of a webhook can write to it."""
+        for name, value in super().__repr_args__():
+            yield name, "***" if name in ("url", "headers") else value
+
+
 class QualityConfig(_Section):
     """Where it is kept what is known about the quality of the values."""
 
     folder: str = Field(
         default="data/quality", min_length=1, description="a folder for profiles and for rows that are in quarantine"
+    )
+    alerts: list[AlertConfig] = Field(default_factory=list, description="who is told when a check finds something")
+    repeat_hours: float = Field(
+        default=24.0, ge=0, description="after so long what still holds is told again; 0 for never"
     )
 
 
@@ -214,6 +229,11 @@ class RepoConfig(_Section):
     def offline_type(self) -> str:
         """The type of the offline store under its newest name."""
         return OFFLINE_ALIASES.get(self.offline_store.type, self.offline_store.type)
+
+    @property
+    def quality_path(self) -> Path:
+        """The folder of ``quality.folder``."""
+        return self.repo_path / Path(self.quality.folder).expanduser()
 
     @property
     def max_future_skew_us(self) -> int:

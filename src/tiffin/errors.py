@@ -26,6 +26,8 @@ The tree, with the moment at which each is raised::
     │   └── StoreFullError (OSError)          ... the disk or the quota is full
     ├── StreamError                         a message broker or a schema registry refuses, or a stream is not there
     │   └── StreamUnavailableError (ConnectionError)  ... it cannot be reached; retryable
+    ├── AlertError                          an alert could not be sent
+    │   └── AlertUnavailableError (ConnectionError)  ... who would pass it on cannot be reached; retryable
     ├── MaterializationError                a run ended before every view was loaded; says which were
     ├── ServerError                         a server could not answer a request; what was asked may be right
     │   ├── LimitError (ValueError)           ... it is larger than the server takes
@@ -249,6 +251,19 @@ class StreamUnavailableError(StreamError, ConnectionError):
     code = "stream_unavailable"
     retryable = True
     http_status = 503
+
+
+class AlertError(TiffinError):
+    """An alert could not be sent: whoever would pass it on refuses it."""
+
+    code = "alert"
+
+
+class AlertUnavailableError(AlertError, ConnectionError):
+    """Whoever would pass an alert on cannot be reached, or does not answer in time."""
+
+    code = "alert_unavailable"
+    retryable = True
 
 
 class MaterializationError(TiffinError):

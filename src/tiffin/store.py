@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from tiffin.operations.stream_counts import SourceProgress
     from tiffin.planning.apply import ApplyPlan
     from tiffin.quality.drift import DriftReport, Thresholds
+    from tiffin.quality.freshness import FreshnessReport
     from tiffin.quality.leaks import LeakLimits, LeakReport
+    from tiffin.quality.monitor import MonitorReport
     from tiffin.quality.profiles import Profile
     from tiffin.quality.verify import Verification
     from tiffin.time import Clock
@@ -787,6 +789,40 @@ class FeatureStore(WithGaps):
             stop=stop,
             progress=progress,
         )
+
+    def freshness(
+        self, feature_views: Sequence[str] | None = None, *, offline: bool = True, streams: bool = True
+    ) -> FreshnessReport:
+        """How old the newest facts of views are, online and in their sources, against their declared ``freshness``.
+
+        Args:
+            feature_views: their names; all of them when left out.
+            offline: whether their sources are looked at.
+            streams: whether brokers are asked how many messages wait.
+
+        Raises:
+            NotFoundError: there is no such view.
+            StoreUnavailableError: the online store cannot be reached.
+        """
+        from tiffin.quality.freshness import freshness
+
+        return freshness(self.context, feature_views, offline=offline, streams=streams)
+
+    def monitor(self, checks: Sequence[str] = (), *, tell: bool = True) -> MonitorReport:
+        """Run the checks that are named, or all, and tell the channels in ``quality.alerts`` what is new.
+
+        Args:
+            checks: such as ``freshness``.
+            tell: whether anybody is told.
+
+        Raises:
+            ConfigError: a channel's settings are wrong.
+            RequestError: there is no such check.
+            StoreError: what was told cannot be kept.
+        """
+        from tiffin.quality.monitor import monitor
+
+        return monitor(self.context, checks, tell=tell)
 
     def stream_status(self, feature_views: Sequence[str] = ()) -> list[StreamStatus]:
         """How far the streams have been worked off that feed some views, or all; raises as ``run_stream`` does."""

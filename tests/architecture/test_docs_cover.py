@@ -26,6 +26,7 @@ from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
 from tiffin.config import MaterializationConfig, QualityConfig, RegistryConfig, RepoConfig, StreamsConfig
 from tiffin.operations.remote import RemoteOptions
+from tiffin.quality.channels import ChannelOptions, CommandOptions, EmailOptions, WebhookOptions
 from tiffin.server.auth import AuthOptions
 from tiffin.server.options import ServerOptions
 
@@ -89,12 +90,17 @@ def model_keys(model: Any) -> dict[str, str]:
     for name, field in model.model_fields.items():
         if field.default is not PydanticUndefined:
             keys[name] = as_written(field.default)
-        elif field.default_factory is dict:
-            keys[name] = as_written({})
+        elif field.default_factory in (dict, list):
+            keys[name] = as_written(field.default_factory())
         else:
             keys[name] = "section" if field.default_factory is not None else "required"
     keys.pop("repo_path", None)
     return keys
+
+
+def own_keys(options: Any) -> dict[str, str]:
+    """Those that other channels do not have."""
+    return {name: default for name, default in option_keys(options).items() if name not in option_keys(ChannelOptions)}
 
 
 def option_keys(options: Any) -> dict[str, str]:
@@ -127,6 +133,10 @@ def as_written(default: Any) -> str:
         ("streams.kafka", option_keys(KafkaOptions)),
         ("streams.kinesis", option_keys(KinesisOptions)),
         ("streams.schema_registry", option_keys(SchemaRegistryOptions)),
+        ("quality.alerts", option_keys(ChannelOptions)),
+        ("quality.alerts webhook and slack", own_keys(WebhookOptions)),
+        ("quality.alerts email", own_keys(EmailOptions)),
+        ("quality.alerts command", own_keys(CommandOptions)),
         ("remote", option_keys(RemoteOptions)),
         ("feature_server", option_keys(ServerOptions)),
         ("auth", option_keys(AuthOptions)),

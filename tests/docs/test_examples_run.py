@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [f"docs/{page}.md" for page in ("quickstart", "quality", "testing", "verify", "windows")]
+PAGES = [f"docs/{page}.md" for page in ("monitoring", "quickstart", "quality", "testing", "verify", "windows")]
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 

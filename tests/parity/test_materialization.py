@@ -160,13 +160,15 @@ def test_materialize_leaves_the_cursor_alone(tmp_path: Path) -> None:
 
 
 class FullStore(MemoryOnlineStore):
-    """Has no room left at the n-th write, once."""
+    """Has no room left at the n-th write of facts, once."""
 
     def __init__(self, fails_at: int, after: bool) -> None:
         super().__init__()
         self.left, self.after = fails_at, after
 
     def write(self, batch: WriteBatch) -> WriteResult:
+        if batch.table != TABLE:
+            return super().write(batch)
         self.left -= 1
         if self.left == 0 and not self.after:
             raise StoreFullError("no room left", hint="make room")

@@ -20,7 +20,7 @@ from tiffin.definitions import FeatureService
 from tiffin.errors import ConfigError, RegistryError, StoreUnavailableError
 from tiffin.server.options import ServerOptions
 from tiffin.types import Int64
-from unit.online.drivers import view
+from unit.online.drivers import STATS, view
 
 READ = {"features": ["stats:trips"], "rows": rows(1)}
 
@@ -325,10 +325,31 @@ async def test_metrics(tmp_path: Path) -> None:
             'tiffin_requests_total{route="unknown",status="404"} 1.0',
             'tiffin_online_read_seconds_count{store="memory",view="stats"} 1.0',
             'tiffin_feature_age_seconds{view="stats"} 3600.0',
+            'tiffin_newest_event_timestamp_seconds{view="stats"} 1.7172396e+09',
             "tiffin_definitions_version 1.0",
             "tiffin_entity_rows_total 1.0",
         ):
             assert line in text
+
+
+async def test_metrics_have_what_views_declare_and_wait_for_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tiffin.server import routes_about
+
+    monkeypatch.setattr(routes_about, "_NEWEST_SECONDS", 0.05)
+    store = Store()
+    repository = drivers(tmp_path, replace(STATS, freshness=timedelta(hours=2)), online=store)
+    async with served(repository) as server:
+        text = (await server.get("/metrics")).text
+        assert 'tiffin_freshness_target_seconds{view="stats"} 7200.0' in text
+        store.go_on.clear()
+        try:
+            answer = await server.get("/metrics")
+        finally:
+            store.go_on.set()
+        assert answer.status_code == 200
+        assert "tiffin_requests_total" in answer.text
 
 
 async def test_a_fault_is_a_500_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,21 @@ class OfflineEngine(ABC):
         """Part of the source (such as a file) to what identifies its content; equal text means unchanged (MAT-3)."""
 
     @abstractmethod
+    def newest_time(self, source: DataSource, column: str, until_us: int) -> int | None:
+        """The greatest time of a column that is not after a moment, in microseconds; ``None`` when there is none.
+
+        It is asked for often and for all sources at once, so it should come from statistics rather than from rows.
+
+        Args:
+            source: the source.
+            column: the source's own name of the column.
+            until_us: the moment.
+
+        Raises:
+            SourceError: the source or the column is missing, or cannot be read.
+        """
+
+    @abstractmethod
     def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
         """The plan as one SQL query of this engine over a table ``entity_df`` whose times are in ``time_column``."""
 

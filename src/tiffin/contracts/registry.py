@@ -101,6 +101,10 @@ class RegistryStore(ABC):
         """The newest runs, newest first."""
 
     @abstractmethod
+    def last_runs(self, project: str) -> dict[str, MaterializationRun]:
+        """The newest run of each view that has one; one query, however many views."""
+
+    @abstractmethod
     def forget(self, project: str) -> None:
         """Remove a project with its log and its runs; other projects stay as they are."""
 

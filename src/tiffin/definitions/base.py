@@ -129,7 +129,7 @@ class Definition(WithGaps):
             return None
         self.check_type(argument, value, timedelta)
         if duration_us(value) < 0:
-            hint = "a ttl is how far back a value may be used; leave it out for no limit"
+            hint = "it is how old something may be; leave it out for no limit"
             raise self.error(f"{self.subject} has {argument} {value}, which is negative", hint=hint)
         return value or None
 

@@ -30,6 +30,7 @@ class FeatureView(BaseFeatureView):
             left out.
         entities: what the features describe; none for features that depend on time alone.
         ttl: how long after its event time a fact may be used; no limit when ``None`` or zero.
+        freshness: how old the newest fact may be before the view is stale, for ``tiffin monitor``; it changes no value.
         online: whether ``materialize`` loads it.
         offline: whether pushed facts are also kept offline.
         aggregations: what is computed from the facts in windows of time; these are the features then, and ``schema``,
@@ -81,6 +82,7 @@ class FeatureView(BaseFeatureView):
     fact_id: str | Sequence[str] = ()
     inputs: Sequence[Field] | None = None
     expectations: Sequence[Expectation] = ()
+    freshness: timedelta | None = None
 
     __hash__ = Definition.__hash__
 
@@ -88,6 +90,7 @@ class FeatureView(BaseFeatureView):
         super().__post_init__()
         self._set("entities", check_entities(self, self.entities))
         self._set("ttl", self._duration("ttl", self.ttl))
+        self._set("freshness", self._duration("freshness", self.freshness))
         self._set("derived_from", ())
         self._derive()
         if self.source is None:
@@ -303,6 +306,8 @@ class FeatureView(BaseFeatureView):
             spec["schema"] = [item.to_spec() for item in self.schema]
         if self.ttl_us is not None:
             spec["ttl_us"] = self.ttl_us
+        if self.freshness is not None:
+            spec["freshness_us"] = duration_us(self.freshness)
         if self.aggregations:
             spec["aggregations"] = [item.to_spec() for item in self.aggregations]
         if self.fact_id:
@@ -326,6 +331,7 @@ class FeatureView(BaseFeatureView):
         location = spec.get("location", "")
         sink = spec.pop("sink_source", None)
         aggregations = [Aggregation.from_spec(item, location) for item in spec.pop("aggregations", ())]
+        freshness_us = spec.pop("freshness_us", None)
         inputs = [Field.from_spec({"name": n, "dtype": d}, location) for n, d in spec.pop("inputs", ())]
         return cls(
             source=sources[spec.pop("source")],
@@ -336,6 +342,7 @@ class FeatureView(BaseFeatureView):
             aggregations=aggregations,
             inputs=inputs,
             expectations=[Expectation.from_spec(item, location) for item in spec.pop("expectations", ())],
+            freshness=None if freshness_us is None else timedelta(microseconds=freshness_us),
             **spec,
         )
 

@@ -74,6 +74,11 @@ def tombstone(event_us: int, known_us: int, seq: int = 0) -> bytes:
     return _HEADER.pack(event_us + _FLIP, known_us + _FLIP, seq, TOMBSTONE, 0)
 
 
+def stamp(event_us: int) -> bytes:
+    """The beginning of every row of an event time; rows that are no more than that order by it."""
+    return (event_us + _FLIP).to_bytes(8, "big")
+
+
 def event_us(row: bytes) -> int:
     """The event time of a row."""
     return int.from_bytes(row[:8], "big") - _FLIP

@@ -96,6 +96,7 @@ def teardown(ctx: Context) -> None:
         if ctx.config.online_store is not None:
             tables = ctx.online.tables(prefix=f"{ctx.project}.")
             ctx.online.drop([info.table for info in tables])
+            ctx.newest.drop()
         ctx.registry.forget(ctx.project)
     ctx.refresh()
 

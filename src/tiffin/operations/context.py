@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiffin.errors import ConfigError
 from tiffin.operations import loader
+from tiffin.operations.newest import NewestTimes
 from tiffin.time import SECOND_US, Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Context:
         self._snapshot: Snapshot | None = None
         self._ttl_us: int = config.registry.cache_ttl_seconds * SECOND_US
         self._looked_us = 0
+        #: How new the facts are in each online table.
+        self.newest = NewestTimes(self)
 
     @property
     def project(self) -> str:
@@ -157,6 +160,7 @@ class Context:
 
     def close(self) -> None:
         """Close the backends; they are opened again if the context is used afterwards."""
+        self.newest.flush()
         with self._lock:
             for backend in (self._registry, self._online, self._offline):
                 if backend is not None:

@@ -206,6 +206,7 @@ def load_view(
         error = failure.message
         raise
     finally:
+        ctx.newest.flush()
         run = replace(run, seconds=time.perf_counter() - began, error=error)
         ctx.registry.record_run(ctx.project, run)
     return ViewLoad(run, guard.unmet, guard.quarantined)

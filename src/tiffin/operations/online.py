@@ -17,6 +17,7 @@ from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.pipeline import EntityRows, OnlineRead
 from tiffin.online.response import OnlineResponse
+from tiffin.online.rows import event_us
 from tiffin.operations.expectations import Guard
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN
 from tiffin.operations.functions import find_function
@@ -295,6 +296,8 @@ def prepare_write(
 
         def write_timelines() -> OnlineWrite:
             counts = writer.write(*encoded)
+            if counts.added:
+                ctx.newest.note(storage.table, int(encoded[1].block["event"].max()))
             if counts.capped:
                 log.warning(
                     "%d key(s) of view %s have more facts than are kept one by one; see `tiffin describe`",
@@ -308,6 +311,8 @@ def prepare_write(
 
     def write_rows() -> OnlineWrite:
         result = write_vectored(ctx, rows)
+        if result.written:
+            ctx.newest.note(rows.table, event_us(max(rows.rows)))
         return OnlineWrite(result.written, result.stale)
 
     return write_rows

@@ -123,8 +123,7 @@ def quality_folder(ctx: Context, what: str, view: str) -> Path:
         what: is kept there, such as ``profiles``.
         view: its name.
     """
-    folder: Path = ctx.config.repo_path / Path(ctx.config.quality.folder).expanduser()
-    return folder / what / quote(view, safe="").replace(".", "%2E")
+    return ctx.config.quality_path / what / quote(view, safe="").replace(".", "%2E")
 
 
 def read_quarantine(ctx: Context, view: str) -> pa.Table:

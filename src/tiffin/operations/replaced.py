@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiffin.contracts.online import WriteBatch
-from tiffin.online.rows import RowHeader
+from tiffin.online.rows import RowHeader, event_us
 from tiffin.operations.timeline_tables import carry_over_facts, new_facts, sweep_tiles
 from tiffin.operations.vectors import write_vectored
 from tiffin.operations.versions import list_versions
-from tiffin.time import DAY_US, SECOND_US
+from tiffin.time import DAY_US, MIN_US, SECOND_US
 
 if TYPE_CHECKING:
     from tiffin.definitions import FeatureView
@@ -106,6 +106,9 @@ def _carry_over_rows(
         if pairs:
             keys, rows = zip(*pairs, strict=True)
             write_vectored(ctx, WriteBatch(new, keys, rows, view.ttl_us))
+            ctx.newest.note(
+                new, max((event_us(row) for row in rows if not RowHeader.of(row).tombstone), default=MIN_US)
+            )
 
 
 def _contents(ctx: Context, table: str) -> Callable[[bytes, bytes], bool]:

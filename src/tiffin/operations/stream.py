@@ -221,6 +221,7 @@ class _Work:
         """Work off one batch; returns its messages, 0 when there were none in time."""
         messages = self.reader.poll(_BATCH_MESSAGES, _BATCH_BYTES, wait_seconds)
         if messages is None:
+            self._ctx.newest.flush()
             self.reader.done({})
             return 0
         self._follow()

@@ -94,16 +94,19 @@ def carry_over_facts(ctx: Context, view: FeatureView, old: str, new: str, is_wan
     spec = timelines_of(ctx, view)
     writer = TimelineWriter(ctx.online, new, spec, ctx.now_us)
     found: dict[bytes, Facts] = {}
+    newest_us = NEVER_US
     for key, timeline, facts in all_timelines(ctx.online, old, spec.codec):
         if timeline.deleted_us[0] != NEVER_US:
             writer.bury_until(key, timeline.deleted_us)
         wanted = np.flatnonzero(is_wanted(key, facts))
         if len(wanted):
             found[key] = facts.take(wanted)
+            newest_us = max(newest_us, int(found[key].block["event"].max()))
         if len(found) >= _KEYS or len(wanted) >= _FACTS:
             _write(writer, spec.codec, found)
             found.clear()
     _write(writer, spec.codec, found)
+    ctx.newest.note(new, newest_us)
 
 
 def _write(writer: TimelineWriter, codec: FactCodec, found: Mapping[bytes, Facts]) -> None:

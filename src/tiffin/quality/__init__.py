@@ -1,1 +1,1 @@
-"""Whether features are what they should be, what their values are like, and whether these have drifted."""
+"""Whether features are what they should be and fresh, what their values are like, and who is told when they are not."""

@@ -30,6 +30,9 @@ class NoMetrics:
     def freshness(self, response: Any) -> None:
         """What was served is so old."""
 
+    def newest(self, newest_us: Mapping[str, int], target_us: Mapping[str, int]) -> None:
+        """The newest facts that were written are so new, and may be so old, by view."""
+
     def fallback(self, label: str) -> None:
         """An answer came from a fallback."""
 
@@ -79,6 +82,20 @@ class Metrics(NoMetrics):
             multiprocess_mode="mostrecent",
             **kind,
         )
+        self._newest = client.Gauge(
+            "tiffin_newest_event_timestamp_seconds",
+            "Event time of the newest fact that was written online, by view.",
+            ["view"],
+            multiprocess_mode="max",
+            **kind,
+        )
+        self._target = client.Gauge(
+            "tiffin_freshness_target_seconds",
+            "How old the newest fact of a view may be, as it declares.",
+            ["view"],
+            multiprocess_mode="mostrecent",
+            **kind,
+        )
         self._fallbacks = client.Counter(
             "tiffin_fallbacks", "Answers that came from a fallback, by its kind.", ["kind"], **kind
         )
@@ -113,6 +130,13 @@ class Metrics(NoMetrics):
         self._looked_us = now_us
         for view, us in response.newest_us().items():
             self._age.labels(view).set((now_us - us) / 1_000_000)
+
+    def newest(self, newest_us: Mapping[str, int], target_us: Mapping[str, int]) -> None:
+        """The newest facts that were written are so new, and may be so old, by view."""
+        for view, us in newest_us.items():
+            self._newest.labels(view).set(us / 1_000_000)
+        for view, us in target_us.items():
+            self._target.labels(view).set(us / 1_000_000)
 
     def fallback(self, label: str) -> None:
         """An answer came from a fallback."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
 from functools import cache, partial
 from pathlib import Path
@@ -11,6 +13,7 @@ import msgspec
 
 from tiffin import __version__
 from tiffin.errors import StoreError, TiffinError, UnsupportedError
+from tiffin.operations.newest import online_newest
 from tiffin.server.answers import Health, Readiness
 from tiffin.server.fallback import FallbackStore
 from tiffin.server.http import Call, Reply, json_reply
@@ -19,6 +22,10 @@ from tiffin.server.routes import Route
 from tiffin.server.routes_feast import ROUTES as FEAST_ROUTES
 from tiffin.server.routes_v1 import ROUTES as V1_ROUTES
 from tiffin.server.serving import Serving
+from tiffin.time import duration_us
+
+#: How long the numbers wait for the store.
+_NEWEST_SECONDS = 1.0
 
 
 async def live(serving: Serving, call: Call) -> Reply:
@@ -58,9 +65,21 @@ def _look_at_store(serving: Serving) -> None:
         (online.inner if isinstance(online, FallbackStore) else online).get_cursor(snapshot.storage(names[0]).table)
 
 
+def _look_at_newest(serving: Serving) -> None:
+    """How new the facts of all views are, by one read of the store."""
+    snapshot = serving.ctx.snapshot()
+    views = list(snapshot.views.values())
+    targets = {view.name: duration_us(view.freshness) for view in views if view.freshness is not None}
+    serving.metrics.newest(online_newest(serving.ctx, snapshot, views), targets)
+
+
 async def metrics(serving: Serving, call: Call) -> Reply:
     """What Prometheus reads."""
     call.is_decided = True
+    # A store that is down or hangs is told by the other numbers, which are wanted most then.
+    with contextlib.suppress(TiffinError, TimeoutError):
+        async with asyncio.timeout(_NEWEST_SECONDS):
+            await serving.pool.run(partial(_look_at_newest, serving))
     found = serving.metrics.text()
     if found is None:
         hint = "install what it needs: pip install 'tiffin[server]'"

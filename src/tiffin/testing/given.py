@@ -103,6 +103,10 @@ class GivenEngine(OfflineEngine):
         """What identifies the given facts."""
         return self._engine.fingerprint(self._file(source))
 
+    def newest_time(self, source: DataSource, column: str, until_us: int) -> int | None:
+        """The newest time of the given facts."""
+        return self._engine.newest_time(self._file(source), column, until_us)
+
     def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
         """The plan in SQL over the given facts."""
         return self._engine.to_sql(self._retrieval(plan), time_column)

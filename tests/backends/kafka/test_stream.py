@@ -31,6 +31,7 @@ from tiffin.operations.apply import apply
 from tiffin.operations.materialize import materialize
 from tiffin.operations.online import read_online
 from tiffin.operations.stream import run_stream, stream_status
+from tiffin.quality.freshness import freshness
 from tiffin.time import to_us
 from tiffin.types import Float64, Int64, String, ValueType
 
@@ -310,6 +311,20 @@ def test_too_many_dead_letters_end_the_run_and_leave_their_messages_undone(kafka
     ctx.close()
 
 
+def test_freshness_knows_what_waits_and_what_was_written(kafka: Kafka, tmp_path: Path) -> None:
+    topic = kafka.topic()
+    kafka.send(topic, [message(1, NOW_US - 60_000_000, 1), message(2, NOW_US - 90_000_000, 1)])
+    ctx = repository(tmp_path, click_view(kafka.address, topic))
+    run_stream(ctx, until=NOW)
+    kafka.send(topic, [message(1, NOW_US, 2)])
+    (found,) = freshness(ctx).views
+    assert (found.online_us, found.lag, found.problems) == (NOW_US - 60_000_000, 1, ())
+    run_stream(ctx, until=NOW)
+    (found,) = freshness(ctx).views
+    assert (found.online_us, found.lag) == (NOW_US, 0)
+    ctx.close()
+
+
 def test_topic_that_is_not_there_is_refused_with_the_nearest(kafka: Kafka, tmp_path: Path) -> None:
     kafka.topic(name="clicks-of-users")
     ctx = repository(tmp_path, click_view(kafka.address, "clicks-of-user"))
@@ -323,6 +338,7 @@ def test_topic_that_is_not_there_is_refused_with_the_nearest(kafka: Kafka, tmp_p
 
 def test_broker_that_is_not_there_is_said(tmp_path: Path) -> None:
     ctx = repository(tmp_path, click_view("127.0.0.1:1", "t"), kafka={"timeout_seconds": 0.5})
+    assert "127.0.0.1:1" in "".join(freshness(ctx).views[0].problems)
     with pytest.raises(StreamUnavailableError, match=r"topic t at 127\.0\.0\.1:1 cannot be reached"):
         run_stream(ctx)
     ctx.close()

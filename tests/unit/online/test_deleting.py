@@ -320,7 +320,7 @@ def test_refresh_that_fails_replaces_nothing(tmp_path: Path) -> None:
         refresh_fully(repository)
     store.fails = False
     assert repository.refresh().version == version
-    assert len(store.tables()) == 1
+    assert len(store.tables("tests.")) == 1
     assert read(repository, 1) == [10]
     repository.close()
 
@@ -331,7 +331,7 @@ def test_view_without_a_history_cannot_be_refreshed(tmp_path: Path) -> None:
     repository = open_repository(tmp_path, [alone])
     with pytest.raises(MaterializationError, match="has no history"):
         refresh_fully(repository, ["stats"])
-    assert [info.table for info in repository.online.tables()] == ["tests.stats.1"]
+    assert [info.table for info in repository.online.tables("tests.")] == ["tests.stats.1"]
     repository.close()
 
 

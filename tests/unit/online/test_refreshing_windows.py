@@ -243,6 +243,6 @@ def test_refresh_that_fails_replaces_nothing(tmp_path: Path) -> None:
         refresh(store)
     online.fails = False
     store.refresh_registry()
-    assert [info.table for info in online.tables()] == [table_of(store)]
+    assert [info.table for info in online.tables("tests.")] == [table_of(store)]
     assert read(store, 1) == [(100.0, 100)]
     store.close()

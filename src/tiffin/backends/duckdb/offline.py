@@ -13,6 +13,7 @@ from tiffin.backends.duckdb.append import append_rows
 from tiffin.backends.duckdb.asof import AsofJoin, Facts
 from tiffin.backends.duckdb.config import DuckDBOptions
 from tiffin.backends.duckdb.load import every_fact, load_bounds, newest_facts
+from tiffin.backends.duckdb.newest import footer_newest_us, read_newest_us
 from tiffin.backends.duckdb.relation import (
     Relation,
     fingerprints,
@@ -66,6 +67,8 @@ class DuckDBEngine(OfflineEngine):
         self._connection: duckdb.DuckDBPyConnection | None = None
         #: Files whose event times are known to have no nulls, with their fingerprints.
         self._complete: dict[tuple[str, str], str] = {}
+        #: The newest times that files tell by themselves, with the fingerprints of the files.
+        self._newest: dict[tuple[str, str], tuple[str, int | None]] = {}
 
     @classmethod
     def from_config(cls, options: Mapping[str, object], base_path: str) -> DuckDBEngine:
@@ -160,6 +163,26 @@ class DuckDBEngine(OfflineEngine):
     def append(self, source: DataSource, rows: pa.Table) -> None:
         """Append rows as a Parquet file of their own, beside the source's file or in its folder."""
         append_rows(source, rows, self._base_path)
+
+    def newest_time(self, source: DataSource, column: str, until_us: int) -> int | None:
+        """By the statistics of Parquet files, each looked at once while it is as it was; else by reading the column."""
+        files = local_files(source, self._base_path)
+        assert isinstance(source, FileSource)
+        if source.format_name == "parquet":
+            told = [self._told_newest(file, print_, column) for file, print_ in fingerprints(files).items()]
+            known = [us for us in told if us is not None]
+            if len(known) == len(told) and max(known) <= until_us:
+                return max(known)
+        cursor = self._cursor()
+        relation = open_relation(cursor, source, self._base_path, addressed=False)
+        columns = FactColumns(source.name, source, event_column=column, known_column="", payload=())
+        return read_newest_us(Facts.open(cursor, relation, columns), until_us)
+
+    def _told_newest(self, file: str, print_: str, column: str) -> int | None:
+        found = self._newest.get((file, column))
+        if found is None or found[0] != print_:
+            found = self._newest[file, column] = (print_, footer_newest_us(file, column))
+        return found[1]
 
     def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
         """The plan as one query over a table ``entity_df``, for DuckDB."""

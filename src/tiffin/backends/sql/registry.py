@@ -124,6 +124,15 @@ class SqlRegistryStore(RegistryStore):
         with self._reading() as connection:
             return [] if connection is None else [MaterializationRun(*row) for row in connection.execute(query)]
 
+    def last_runs(self, project: str) -> dict[str, MaterializationRun]:
+        """The newest run of each view."""
+        columns = (RUNS.c[name] for name in MaterializationRun.__dataclass_fields__)
+        newest = select(func.max(RUNS.c.id)).where(RUNS.c.project == project).group_by(RUNS.c.view)
+        query = select(*columns).where(RUNS.c.id.in_(newest))
+        with self._reading() as connection:
+            rows = () if connection is None else connection.execute(query)
+            return {run.view: run for run in (MaterializationRun(*row) for row in rows)}
+
     def forget(self, project: str) -> None:
         """Remove a project. Its version number is kept and used up, so that a plan made before cannot be applied."""
         with self._writing() as connection:

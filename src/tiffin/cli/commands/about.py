@@ -59,6 +59,8 @@ def _without_secrets(section: Any) -> Any:
 
     if hasattr(section, "__repr_args__"):
         return {name: _without_secrets(value) for name, value in section.__repr_args__() if name is not None}
+    if isinstance(section, list):
+        return [_without_secrets(item) for item in section]
     return str(section) if isinstance(section, Path) else section
 
 

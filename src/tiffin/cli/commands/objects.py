@@ -96,8 +96,9 @@ def _parse_tags(texts: Sequence[str]) -> dict[str, str] | None:
 def describe_definition(definition: Definition) -> dict[str, Any]:
     """What a definition declares, for people and programs; durations as text."""
     shown = definition.to_spec()
-    if "ttl_us" in shown:
-        shown["ttl"] = format_duration(timedelta(microseconds=shown.pop("ttl_us")))
+    for name in ("ttl", "freshness"):
+        if f"{name}_us" in shown:
+            shown[name] = format_duration(timedelta(microseconds=shown.pop(f"{name}_us")))
     if "aggregations" in shown:
         shown["aggregations"] = {item["name"]: str(Aggregation.from_spec(item)) for item in shown["aggregations"]}
         shown["inputs"] = dict(shown.get("inputs", ()))

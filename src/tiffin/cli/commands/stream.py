@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +12,7 @@ import click
 
 from tiffin.cli.invocation import Invocation, json_option, pass_invocation
 from tiffin.cli.output import print_json, print_table, say
+from tiffin.cli.signals import stop_at_signals
 from tiffin.time import MIN_US, format_us
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def run(
     messages of a stream. SIGTERM or Ctrl-C end it after the batch that it is at; a second one ends it at once.
     Whatever ends it, nothing is lost and nothing counts twice.
     """
-    with invocation.store() as store, _stop_at_signals() as stop, _progress(quiet=as_json) as progress:
+    with invocation.store() as store, stop_at_signals() as stop, _progress(quiet=as_json) as progress:
         found = store.run_stream(
             list(views),
             start=start,
@@ -94,25 +93,6 @@ def status(invocation: Invocation, views: tuple[str, ...], as_json: bool) -> Non
     for each in found:
         reached = "none yet" if each.watermark_us is None else format_us(each.watermark_us)
         say(f"{each.source} feeds {', '.join(each.views)}; watermark: {reached}", bold=True)
-
-
-@contextmanager
-def _stop_at_signals() -> Iterator[threading.Event]:
-    """An event that the first signal to end sets; the second one does what it does elsewhere."""
-    stop = threading.Event()
-    before: dict[int, Any] = {}
-
-    def ask(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, before[number])
-
-    for wanted in (signal.SIGTERM, signal.SIGINT):
-        before[wanted] = signal.signal(wanted, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
