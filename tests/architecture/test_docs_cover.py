@@ -22,6 +22,7 @@ from tiffin.backends.lmdb.config import LmdbOptions
 from tiffin.backends.postgres.config import PostgresOptions
 from tiffin.backends.redis.config import RedisOptions
 from tiffin.backends.schema_registry.client import SchemaRegistryOptions
+from tiffin.backends.spark.config import SparkOptions
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
 from tiffin.config import MaterializationConfig, QualityConfig, RegistryConfig, RepoConfig, StreamsConfig
@@ -127,6 +128,7 @@ def as_written(default: Any) -> str:
         ("streams.kafka", option_keys(KafkaOptions)),
         ("streams.kinesis", option_keys(KinesisOptions)),
         ("streams.schema_registry", option_keys(SchemaRegistryOptions)),
+        ("spark", option_keys(SparkOptions)),
         ("remote", option_keys(RemoteOptions)),
         ("feature_server", option_keys(ServerOptions)),
         ("auth", option_keys(AuthOptions)),
