@@ -42,7 +42,7 @@ def check(folder: Path, broker: Kafka, topic: str, messages: Sequence[Mapping[st
     assert dict(zip(spent, rows_of_windows, strict=True)) == spent
     served = zip(expected.items(), zip(found["amount"], found["page"], found["n"], strict=True), strict=True)
     assert [(user, row) for (user, allowed), row in served if row not in allowed] == []
-    (status,) = stream_status(ctx)
+    (status,) = stream_status(ctx, ["clicks", "spending"])
     assert {part.lag for part in status.partitions} == {0}
     # The counts are moved by the same commit as the positions.
     assert sum(part.count.messages for part in status.partitions) == len(messages)

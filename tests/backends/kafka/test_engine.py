@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,20 @@ from brokers import Kafka
 from faults.clicks import NOW_US, SECOND_US, click_view, message, newest, poisoned, repository, troubled, views, windows
 from tiffin.backends.kafka.config import KafkaOptions
 from tiffin.contracts.stream import Start, Until
-from tiffin.definitions import Entity, FeatureView, Field, KinesisSource
+from tiffin.definitions import Entity, FeatureView, Field, KinesisSource, StreamFeatureView
 from tiffin.errors import BackendNotFoundError, ConfigError, StreamError, StreamUnavailableError, UnsupportedError
+from tiffin.operations.apply import apply
 from tiffin.operations.online import read_online
+from tiffin.operations.repository import import_file
 from tiffin.operations.stream import run_stream, stream_status
 from tiffin.operations.stream_counts import PartitionCount
 from tiffin.operations.stream_engine import feed
-from tiffin.types import Int64, ValueType
+from tiffin.types import Float64, Int64, ValueType
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka")]
 HERE = {"type": "engines.HereEngine"}
 NOW = Until()
+MORE = Field(name="more", dtype=Int64)
 
 
 def counts(ctx: Any) -> dict[str, PartitionCount]:
@@ -116,6 +120,66 @@ def test_error_of_a_task_comes_back_whole_and_nothing_is_taken_for_done(kafka: K
     assert [part.committed for part in status.partitions] == [None]
     (found,) = feed(ctx, until=NOW, max_dead_letters=1)
     assert (found.messages, found.dead) == (2, 1)
+    ctx.close()
+
+
+FEATURES = """
+import pandas as pd
+
+
+def halved(df: pd.DataFrame) -> pd.DataFrame:
+    return df.assign(half=df["amount"] / 2)
+"""
+
+
+def test_functions_are_found_where_the_messages_are_and_dead_letters_go_to_a_topic(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    """DEF-6: what is carried is data; the function is the file's, and one with another hash is refused."""
+    topic, dead = kafka.topic(), kafka.topic()
+    (tmp_path / "engine_features.py").write_text(FEATURES)
+    module = import_file(tmp_path / "engine_features.py", tmp_path)
+    plain = click_view(kafka.address, topic)
+    view = StreamFeatureView(
+        name="halves",
+        source=plain.source,
+        entities=plain.entities,
+        schema=[Field(name="half", dtype=Float64)],
+        input_schema=[Field(name="user", dtype=Int64), Field(name="amount", dtype=Float64)],
+        mode="pandas",
+        udf=module.halved,
+    )
+    ctx = repository(tmp_path, view, engine=HERE)
+    kafka.send(topic, [message(1, NOW_US, 6), b"{"])
+    (found,) = feed(ctx, until=NOW, dead_letters=f"topic:{dead}")
+    assert (found.messages, found.dead) == (2, 1)
+    assert read_online(ctx, ["halves:half"], {"user": [1]}).to_dict()["half"] == [0.75]
+    # Every task ran twice; the place tells that it is the same letter.
+    assert {dict(letter.headers())["tiffin.offset"] for letter in kafka.messages(dead)} == {b"1"}
+    ctx.close()
+
+
+def test_engine_goes_by_the_newest_definitions(kafka: Kafka, tmp_path: Path) -> None:
+    topic = kafka.topic()
+    ctx = repository(tmp_path, click_view(kafka.address, topic), engine=HERE)
+    told: list[str] = []
+    stop = threading.Event()
+
+    def change(found: Any) -> None:
+        if found[0].messages == 1 and not told:
+            told.append("once")
+            apply(ctx, [replace(click_view(kafka.address, topic), schema=[Field(name="n", dtype=Int64), MORE])])
+            kafka.send(topic, [message(1, NOW_US, 2, more=5)])
+        if found[0].messages == 2:
+            stop.set()
+
+    kafka.send(topic, [message(1, NOW_US - SECOND_US, 1)])
+    feed(ctx, stop=stop, progress=change)
+    assert read_online(ctx, ["clicks:n", "clicks:more"], {"user": [1]}).to_dict() == {
+        "user": [1],
+        "n": [2],
+        "more": [5],
+    }
     ctx.close()
 
 

@@ -1,7 +1,7 @@
 """A driver for `test_spark_cluster.py`: `driver.py FOLDER SETTINGS UNTIL` feeds the views of a repository on a cluster.
 
 SETTINGS are arguments of `repository` as JSON. With UNTIL `now` it ends by itself, with `never` on SIGTERM; either way
-it prints what it did as JSON.
+it prints what it did with each source as JSON.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def main(folder: str, settings: str, until: str) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     opened = repository(Path(folder), None, **json.loads(settings))
-    (found,) = feed(opened, until=until_of("now" if until == "now" else None), stop=stop)
-    print(json.dumps(dataclasses.asdict(found)), flush=True)
+    found = feed(opened, until=until_of("now" if until == "now" else None), stop=stop)
+    print(json.dumps([dataclasses.asdict(each) for each in found]), flush=True)
     opened.close()
 
 

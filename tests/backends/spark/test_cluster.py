@@ -16,9 +16,12 @@ import pytest
 
 from brokers import Kafka, shared_broker
 from faults.checking import check, wait_for
-from faults.clicks import repository, troubled, views
+from faults.clicks import NOW_US, SECOND_US, poisoned, repository, troubled, views
 from servers import redis_server
 from spark_cluster import spark_cluster, spark_conf
+from tiffin.definitions import Entity, FeatureView, Field, KafkaSource
+from tiffin.operations.online import read_online
+from tiffin.types import Int64, String, ValueType
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka"), pytest.mark.timeout(900)]
 SECONDS = 300
@@ -53,21 +56,43 @@ def says_the_password(home: Path) -> bool:
     return any(b'password="right"' in text for text in said)
 
 
+def tenants(kafka: Kafka) -> FeatureView:
+    """A view of a topic of its own, with two messages, most of which is around them."""
+    topic = kafka.topic()
+    sent = {"key": "7", "value": b'{"n": 1}', "headers": [("tenant", b"a"), ("tenant", b"b")]}
+    kafka.send(topic, [sent, {"key": "8", "value": b'{"n": 2}'}], timestamp=NOW_US // 1000)
+    source = KafkaSource(
+        name="tenants",
+        kafka_bootstrap_servers=kafka.guarded_address,
+        topic=topic,
+        timestamp_field="@timestamp",
+        field_mapping={"@key": "user", "@header.tenant": "tenant"},
+        message_format={"json": {}},
+    )
+    schema = [Field(name="tenant", dtype=String), Field(name="n", dtype=Int64)]
+    return FeatureView(
+        name="tenants", source=source, entities=[Entity(name="user", value_type=ValueType.INT64)], schema=schema
+    )
+
+
 def test_spark_leaves_what_a_worker_leaves(tmp_path: Path) -> None:
     """STR-1, STR-3: out of order, late, tied, repeated and unreadable messages, in several batches up to the end."""
     conf = spark_conf()
     kafka: Kafka = shared_broker()
     topic, messages = kafka.topic(2), troubled(2_000, seed=20)
     engine = {"type": "spark", "master": "local[2]", "max_messages_per_batch": 800, "conf": conf}
-    repository(tmp_path, views(tmp_path, kafka.guarded_address, topic)).close()
+    ctx = repository(tmp_path, [*views(tmp_path, kafka.guarded_address, topic), tenants(kafka)])
     kafka.send(topic, messages)
     home = tmp_path / "spark"
     home.mkdir()
     with driver(home, tmp_path, {"engine": engine, "kafka": PASSWORD}, "now") as process:
         out, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, (home / "drivers").read_text()
-    found = json.loads(out)
-    assert (found["messages"], found["lag"]) == (len(messages), 0)
+    found = {each["source"]: (each["messages"], each["dead"], each["lag"]) for each in json.loads(out)}
+    assert found == {"clicks": (len(messages), poisoned(messages), 0), "tenants": (2, 0, 0)}
+    read = read_online(ctx, ["tenants:tenant", "tenants:n"], {"user": [7, 8]}).to_dict(include_event_timestamps=True)
+    assert (read["tenant"], read["n"], read["n__ts"]) == (["b", None], [1, 2], [NOW_US // SECOND_US] * 2)
+    ctx.close()
     check(tmp_path, kafka, topic, messages, kafka=PASSWORD)
     assert not says_the_password(home)
 
@@ -104,7 +129,7 @@ def test_lost_machines_and_drivers_leave_an_undisturbed_state(tmp_path: Path) ->
             wait_for(watcher, len(messages), seconds=SECONDS)
             second.send_signal(signal.SIGTERM)
             out, _ = second.communicate(timeout=SECONDS)
-        found = json.loads(out)
+        (found,) = json.loads(out)
         assert second.returncode == 0
         assert 0 < found["messages"] <= len(messages) - 4_400
         assert found["lag"] == 0

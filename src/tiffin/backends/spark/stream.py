@@ -102,12 +102,17 @@ class SparkStreamEngine(StreamEngine):
                 builder = builder.config(name, value)
             if self._options.master:
                 builder = builder.master(self._options.master)
-            if self._options.master.startswith("local"):
+            if self._is_on_this_machine():
                 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             with _own_signals():
                 self._session = builder.getOrCreate()
             self._is_own = True
         return self._session
+
+    def _is_on_this_machine(self) -> bool:
+        """Whether executors are; without a master they are, unless `spark-submit` has started this process."""
+        master = self._options.master
+        return master.startswith("local") if master else "PYSPARK_GATEWAY_PORT" not in os.environ
 
     def close(self) -> None:
         """End the queries that run, and the session if it was made here."""
@@ -197,11 +202,13 @@ def _failures(subject: str) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     try:
-        text = str(error)
+        lines = [line for line in str(error).splitlines() if line.strip()]
     except (Py4JError, OSError):
         # The words are asked for at a process that may be gone.
-        text = ""
-    return next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+        lines = []
+    # Where the library only says that something has failed in Java, what that was follows after a colon.
+    causes = [line[2:] for line in lines if line.startswith(": ")]
+    return next(iter(causes + lines), type(error).__name__)
 
 
 @contextmanager
