@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def run_stream(
         ]
         told_at = time.monotonic()
         try:
-            _run(works, stop, _teller(works, progress, told_at))
+            _run(works, stop, teller(works, progress, told_at))
         except StoppedError:
             log.info("stopped while waiting; what was not done is delivered again")
         found = [work.progress() for work in works]
@@ -155,7 +155,19 @@ def _run(works: Sequence[_Work], stop: threading.Event, tell: Callable[[], None]
                 stop.wait(wait)
 
 
-def _teller(works: Sequence[_Work], progress: Progress | None, told_at: float) -> Callable[[], None]:
+class Told(Protocol):
+    """A source that is worked off, as far as is told of it."""
+
+    def measure(self) -> None:
+        """Take the speed since the last time."""
+
+    def progress(self) -> SourceProgress:
+        """How far it is."""
+        ...
+
+
+def teller(works: Sequence[Told], progress: Progress | None, told_at: float) -> Callable[[], None]:
+    """What tells how far some sources are, when the last time is long enough ago; it may be called all the time."""
     last = told_at
 
     def tell() -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from tiffin.config import WORKER
 from tiffin.contracts.stream import Start, Until
-from tiffin.contracts.stream_engine import GroupPositions, StreamEngine, StreamJob, Task
+from tiffin.contracts.stream_engine import StreamEngine, StreamJob, StreamQuery, Task
 from tiffin.errors import TiffinError, UnsupportedError, error_from
 from tiffin.operations.loader import open_broker, open_stream_engine
 from tiffin.operations.stream import (
@@ -27,6 +27,7 @@ from tiffin.operations.stream import (
     insist,
     log,
     run_stream,
+    teller,
     too_many_dead,
 )
 from tiffin.operations.stream_counts import PartitionCount, SourceProgress, watermark_us
@@ -36,7 +37,7 @@ from tiffin.planning.stream import StreamPlan, plan_stream
 if TYPE_CHECKING:
     from tiffin.operations.context import Context
 
-_LOOK_SECONDS, _PROGRESS_SECONDS = 0.25, 1.0
+_LOOK_SECONDS = 0.25
 
 
 def feed(
@@ -74,16 +75,17 @@ def feed(
             hint="end --until now, or leave out stream_engine for this run",
         )
     stop = stop or threading.Event()
+    engine = open_stream_engine(ctx.config)
     with ExitStack() as stack:
         runs = [
-            stack.enter_context(closing(_Run(ctx, plan, dead_letters, max_dead_letters, stop)))
+            stack.enter_context(closing(_Run(ctx, plan, engine, dead_letters, max_dead_letters, stop)))
             for plan in plan_stream(ctx.snapshot(), feature_views)
         ]
         # The first one to be closed, so that nothing runs any more when the positions are let go of.
-        engine = stack.enter_context(closing(open_stream_engine(ctx.config)))
-        for run in runs:
-            run.start(engine, start or Start(), is_bounded=until is not None)
+        stack.enter_context(closing(engine))
         try:
+            for run in runs:
+                run.start(start or Start(), is_bounded=until is not None)
             _wait(runs, stop, progress)
         except StoppedError:
             log.info("stopped while waiting; what was not done is delivered again")
@@ -95,17 +97,12 @@ def feed(
 
 def _wait(runs: Sequence[_Run], stop: threading.Event, progress: Progress | None) -> None:
     """Wait until all have ended, or until it is time to stop them."""
-    told_at = time.monotonic()
+    tell = teller(runs, progress, time.monotonic())
     while not stop.is_set():
         have_ended = [run.query.wait(_LOOK_SECONDS / len(runs)) for run in runs]
         if all(have_ended):
             return
-        if time.monotonic() >= told_at + _PROGRESS_SECONDS:
-            told_at = time.monotonic()
-            for run in runs:
-                run.measure()
-            if progress is not None:
-                progress([run.progress() for run in runs])
+        tell()
     for run in runs:
         run.query.stop()
 
@@ -113,11 +110,20 @@ def _wait(runs: Sequence[_Run], stop: threading.Event, progress: Progress | None
 class _Run:
     """One source that the engine works off. It is called by the engine's threads and by the one that waits."""
 
+    query: StreamQuery
+
     def __init__(
-        self, ctx: Context, plan: StreamPlan, dead_letters: str, max_dead: int | None, stop: threading.Event
+        self,
+        ctx: Context,
+        plan: StreamPlan,
+        engine: StreamEngine,
+        dead_letters: str,
+        max_dead: int | None,
+        stop: threading.Event,
     ) -> None:
         self._ctx = ctx
         self._plan = plan
+        self._engine = engine
         self._views = tuple(view.name for view in plan.views)
         self._dead_letters = dead_letters
         self._max_dead = max_dead
@@ -127,26 +133,27 @@ class _Run:
         self._reasons: Counter[str] = Counter()
         self._rate = 0.0
         self._measured_at, self._measured = time.monotonic(), 0
-        self._stack = ExitStack()
+        self._check()
+        self._broker = open_broker(ctx.config, plan.source, ctx.online)
+        self._address = self._broker.address()
+        self._positions = self._broker.positions(plan.group)
 
-    def start(self, engine: StreamEngine, start: Start, *, is_bounded: bool) -> None:
-        """Begin; ``query`` is there when it returns."""
-        plan, able = self._plan, engine.capabilities
-        if plan.source.broker not in able.brokers:
+    def _check(self) -> None:
+        source, able = self._plan.source, self._engine.capabilities
+        if source.broker not in able.brokers:
             brokers = " and ".join(sorted(able.brokers))
             raise UnsupportedError(
-                f"{plan.source.subject} cannot be read by the stream engine {able.name!r}, which reads {brokers}",
-                subject=plan.source.subject,
-                location=plan.source.location,
+                f"{source.subject} cannot be read by the stream engine {able.name!r}, which reads {brokers}",
+                subject=source.subject,
+                location=source.location,
                 hint="leave out stream_engine, and start workers by `tiffin stream run`",
             )
-        broker = open_broker(self._ctx.config, plan.source, self._ctx.online)
-        self._stack.callback(broker.close)
-        address = broker.address()
-        self._positions: GroupPositions = broker.positions(plan.group)
-        self._stack.callback(self._positions.close)
+
+    def start(self, start: Start, *, is_bounded: bool) -> None:
+        """Begin; ``query`` is there when it returns."""
         begin = insist(lambda: self._positions.begin(start), self._stop)
-        self.query = engine.start(StreamJob(plan.group, address, begin, is_bounded, self._task, self._done))
+        job = StreamJob(self._plan.group, self._address, begin, is_bounded, self._task, self._done)
+        self.query = self._engine.start(job)
 
     def _task(self) -> Task:
         """What is done with the next batch, by the newest definitions."""
@@ -216,4 +223,5 @@ class _Run:
 
     def close(self) -> None:
         """Let go of the broker."""
-        self._stack.close()
+        self._positions.close()
+        self._broker.close()

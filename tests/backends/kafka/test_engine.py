@@ -263,7 +263,7 @@ def test_what_an_engine_cannot_do_is_refused_before_anything_runs(kafka: Kafka, 
                 "sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required "
                 'username="u" password="a\\"b\\\\c";',
                 "client.rack": "a",
-                "allow.auto.create.topics": "false",
+                "allow.auto.create.topics": "False",
                 "fetch.min.bytes": "5",
             },
         ),

@@ -85,7 +85,7 @@ class KafkaOptions:
         for kind, given in (("truststore", self.ssl_ca_location), ("keystore", self.ssl_certificate_location)):
             if given:
                 found[f"ssl.{kind}.type"] = "PEM"
-        return found | {name: _java_text(value) for name, value in self.properties.items()}
+        return found | {name: str(value) for name, value in self.properties.items()}
 
     def _login(self) -> str:
         """User and password, as Java's login modules want them; empty for mechanisms that have others."""
@@ -94,10 +94,6 @@ class KafkaOptions:
             return ""
         name = f"org.apache.kafka.common.security.{module}LoginModule"
         return f"{name} required username={_quoted(self.sasl_username)} password={_quoted(self.sasl_password)};"
-
-
-def _java_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _quoted(text: str) -> str:
