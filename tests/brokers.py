@@ -163,6 +163,8 @@ def kafka_broker() -> Iterator[Kafka]:
             "message.max.bytes=20000000",
             "auto.create.topics.enable=false",
             "log.cleaner.enable=false",
+            # Messages may be of any time.
+            "log.retention.ms=-1",
         ]
         (home / "server.properties").write_text("\n".join(properties) + "\n")
         java = ["java", *_JVM, "-cp", f"{jars}/*"]

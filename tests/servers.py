@@ -69,18 +69,24 @@ def answers(port: int) -> bool:
 
 @dataclass
 class Server:
-    """A server process of a test's own, which can be hung, killed and started again on the same port."""
+    """A server process of a test's own, which can be hung, killed and started again on the same port.
+
+    One that ``leads_group`` is killed together with the processes that it has started.
+    """
 
     command: list[str]
     port: int
     home: Path
     is_ready: Callable[[int], bool] = answers
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    leads_group: bool = False
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         with (self.home / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.command, cwd=self.home, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self.command, cwd=self.home, stdout=log, stderr=log, start_new_session=self.leads_group
+            )
         wait_until(lambda: self.is_ready(self.port), self.command[0])
 
     def pause(self) -> None:
@@ -96,6 +102,8 @@ class Server:
     def stop(self) -> None:
         """Kill it."""
         if self.process is not None:
+            if self.leads_group:
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
             self.process = None

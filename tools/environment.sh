@@ -47,9 +47,10 @@ install_services() {
         echo "apt-get cannot install ${missing[*]}, their tests will be skipped"
 }
 
-# A Kafka broker, from its jars; a few dozen megabytes, once.
+# A Kafka broker, and what Spark reads it with, from their jars; a few dozen megabytes, once.
 install_kafka() {
     "$venv/bin/python" tools/kafka_jars.py >/dev/null || echo "There is no Kafka broker, its tests will be skipped"
+    "$venv/bin/python" tools/spark_jars.py >/dev/null || echo "Spark cannot read Kafka, its tests will be skipped"
 }
 
 # Debian keeps the parts of venv that install pip in a package of its own.

@@ -19,8 +19,7 @@ from uuid import UUID
 
 import msgspec
 
-from tiffin import errors
-from tiffin.errors import ConfigError, StoreUnavailableError, TiffinError
+from tiffin.errors import ConfigError, StoreUnavailableError, TiffinError, error_from
 from tiffin.types import Array, Decimal, FeatureType, Json, Map, Set, Struct, TimeUuid, Uuid, parse_type
 
 MSGPACK, ARROW = "application/msgpack", "application/vnd.apache.arrow.stream"
@@ -241,10 +240,6 @@ def _can_be_in_a_set(dtype: FeatureType) -> bool:
 def _error(status: int, answer: bytes) -> TiffinError:
     """The error that a server tells, of the class that the library has for it."""
     try:
-        told = msgspec.json.decode(answer)
-        code, message = told["code"], told["message"]
+        return error_from(msgspec.json.decode(answer))
     except (msgspec.DecodeError, TypeError, KeyError):
         return TiffinError(f"the feature server answered with status {status}", hint="look at its log")
-    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, TiffinError)]
-    cls = next((each for each in classes if each.code == code), TiffinError)
-    return cls(message, subject=told.get("subject", ""), hint=told.get("hint", ""))

@@ -30,11 +30,20 @@ CONFIG_TEXT_VARIABLES = ("TIFFIN_FEATURE_STORE_YAML_BASE64", "FEATURE_STORE_YAML
 #: Older names of the backends.
 OFFLINE_ALIASES = {"file": "duckdb", "dask": "duckdb"}
 
+#: The type of ``stream_engine`` that is none: the process itself works.
+WORKER = "worker"
+
 #: What older repositories may name; it chooses nothing.
 _PROVIDERS = ("local", "gcp", "aws", "azure", "chronon", "unity_catalog")
 
 #: Sections that may be a text, and the key that the text is then the value of.
-_SHORT_FORMS = (("registry", "path"), ("online_store", "type"), ("offline_store", "type"), ("auth", "type"))
+_SHORT_FORMS = (
+    ("registry", "path"),
+    ("online_store", "type"),
+    ("offline_store", "type"),
+    ("stream_engine", "type"),
+    ("auth", "type"),
+)
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _CREDENTIALS = re.compile(r"://[^/@\s]*@")
@@ -172,6 +181,10 @@ class RepoConfig(_Section):
         default_factory=MaterializationConfig, description="how the online store is loaded"
     )
     streams: StreamsConfig = Field(default_factory=StreamsConfig, description="how message brokers are reached")
+    stream_engine: StoreConfig = Field(
+        default_factory=lambda: StoreConfig(type=WORKER),
+        description="where streams are worked off: `worker`, the process that is started, or an engine such as `spark`",
+    )
     quality: QualityConfig = Field(default_factory=QualityConfig, description="where profiles are kept")
     entity_key_serialization_version: int = Field(default=3, description="kept for older repositories; no effect")
     coerce_tz_aware: bool = Field(default=True, description="kept for older repositories; times are always UTC")
@@ -220,7 +233,8 @@ class RepoConfig(_Section):
         engine = plain.get("batch_engine")
         if isinstance(engine, Mapping) and set(engine) == {"type"}:
             plain["batch_engine"] = engine["type"]
-        for section in ("registry", "offline_store", "materialization", "streams", "quality", "auth"):
+        sections = ("registry", "offline_store", "materialization", "streams", "stream_engine", "quality", "auth")
+        for section in sections:
             if section in plain and plain[section] is None:
                 del plain[section]
         return plain

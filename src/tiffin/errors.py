@@ -44,7 +44,7 @@ what to do next. Secrets never appear in a message or a ``repr``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class TiffinError(Exception):
@@ -90,6 +90,14 @@ class TiffinError(Exception):
             "location": self.location,
             "hint": self.hint,
         }
+
+
+def error_from(told: Mapping[str, str]) -> TiffinError:
+    """The error whose ``to_dict`` came over a wire, of the class that has its code; the root's where none has."""
+    kinds = [each for each in globals().values() if isinstance(each, type) and issubclass(each, TiffinError)]
+    cls = next((each for each in kinds if each.code == told["code"]), TiffinError)
+    fields = {name: told.get(name, "") for name in ("subject", "location", "hint")}
+    return cls(told["message"], **fields)
 
 
 def _rebuild(cls: type[TiffinError], message: str, subject: str, location: str, hint: str) -> TiffinError:

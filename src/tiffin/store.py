@@ -777,9 +777,10 @@ class FeatureStore(WithGaps):
             StreamError: a topic is not there, its broker refuses, or there are too many dead letters.
             StoreError: a store refuses; what was not done is delivered again (WR-7).
         """
-        from tiffin.operations.stream import run_stream, start_of, until_of
+        from tiffin.operations.stream import start_of, until_of
+        from tiffin.operations.stream_engine import feed
 
-        return run_stream(
+        return feed(
             self.context,
             feature_views,
             start=start_of(start),

@@ -22,6 +22,7 @@ from tiffin.backends.lmdb.config import LmdbOptions
 from tiffin.backends.postgres.config import PostgresOptions
 from tiffin.backends.redis.config import RedisOptions
 from tiffin.backends.schema_registry.client import SchemaRegistryOptions
+from tiffin.backends.spark.config import SparkOptions
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
 from tiffin.config import MaterializationConfig, QualityConfig, RegistryConfig, RepoConfig, StreamsConfig
@@ -137,6 +138,7 @@ def as_written(default: Any) -> str:
         ("quality.alerts webhook and slack", own_keys(WebhookOptions)),
         ("quality.alerts email", own_keys(EmailOptions)),
         ("quality.alerts command", own_keys(CommandOptions)),
+        ("spark", option_keys(SparkOptions)),
         ("remote", option_keys(RemoteOptions)),
         ("feature_server", option_keys(ServerOptions)),
         ("auth", option_keys(AuthOptions)),

@@ -37,6 +37,8 @@ CLIENTS = {
     "aiobotocore": {"backends/dynamodb"},
     "botocore": {"backends/dynamodb", "backends/kinesis"},
     "confluent_kafka": {"backends/kafka"},
+    "pyspark": {"backends/spark"},
+    "py4j": {"backends/spark"},
     "fastavro": {"messages/avro.py"},
     "google": {"messages/protobuf.py"},
     "lmdb": {"backends/lmdb"},

@@ -92,6 +92,7 @@ def repository(
             "kinesis": more.pop("kinesis", {}),
             "schema_registry": more.pop("registry", {}),
         },
+        stream_engine=more.pop("engine", "worker"),
     )
     opened = Repository(config, ManualClock(NOW_US), more.pop("store", None))
     if view is not None:

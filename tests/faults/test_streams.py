@@ -9,20 +9,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from brokers import Kafka, shared_broker
-from faults.clicks import NOW_US, SECOND_US, TABLE, message, newest, poisoned, repository, troubled, views, windows
-from parity.repository import Repository
-from servers import redis_server, wait_until
-from tiffin.contracts.stream import Until
-from tiffin.operations.online import read_online
-from tiffin.operations.stream import run_stream, stream_status
+from faults.checking import check, wait_for
+from faults.clicks import NOW_US, SECOND_US, message, repository, troubled, views
+from servers import redis_server
+from tiffin.operations.stream import run_stream
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka")]
 PARTITIONS = 4
@@ -42,43 +38,6 @@ def process(role: str, folder: Path, batch: int) -> subprocess.Popen[str]:
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"
     return started
-
-
-def undisturbed(folder: Path, kafka: Kafka, topic: str) -> dict[bytes, bytes]:
-    """What one run from the beginning to the end leaves, in a project of its own."""
-    calm = repository(folder, views(folder, kafka.address, topic), project="calm")
-    run_stream(calm, until=Until())
-    rows = dict(calm.online.scan_all(TABLE.replace("tests", "calm")))
-    calm.close()
-    return rows
-
-
-def check(folder: Path, kafka: Kafka, topic: str, messages: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """The store has what an undisturbed run leaves and the newest facts of all messages, each of them counted once."""
-    ctx = repository(folder, None, **more)
-    rows = dict(ctx.online.scan_all(TABLE))
-    assert rows == undisturbed(folder / "calm", kafka, topic)
-    expected = newest(messages)
-    features = [f"clicks:{name}" for name in ("amount", "page", "n")]
-    found = read_online(ctx, features, {"user": list(expected)}).to_dict()
-    spent = windows(messages)
-    held = read_online(
-        ctx, [f"spending:{name}" for name in ("hour_sum", "hour_max", "day_count")], {"user": list(spent)}
-    )
-    columns = held.to_dict()
-    rows_of_windows = zip(columns["hour_sum"], columns["hour_max"], columns["day_count"], strict=True)
-    assert dict(zip(spent, rows_of_windows, strict=True)) == spent
-    served = zip(expected.items(), zip(found["amount"], found["page"], found["n"], strict=True), strict=True)
-    assert [(user, row) for (user, allowed), row in served if row not in allowed] == []
-    (status,) = stream_status(ctx)
-    assert [part.lag for part in status.partitions] == [0] * PARTITIONS
-    # The counts are moved by the same commit as the positions.
-    assert sum(part.count.messages for part in status.partitions) == len(messages)
-    assert sum(part.count.dead for part in status.partitions) == poisoned(messages)
-    letters = (folder / "data" / "dead_letters" / "clicks.jsonl").read_text().splitlines()
-    places = {(letter["partition"], letter["offset"]) for letter in map(json.loads, letters)}
-    assert len(places) == poisoned(messages)
-    ctx.close()
 
 
 @pytest.mark.parametrize(
@@ -146,16 +105,6 @@ def test_paused_workers_and_restarted_brokers_leave_an_undisturbed_state(kafka: 
             assert json.loads(out)["messages"] > 0
     ctx.close()
     check(tmp_path, kafka, topic, messages)
-
-
-def wait_for(ctx: Repository, count: int) -> None:
-    """Wait until so many messages are done, or more."""
-
-    def is_done() -> bool:
-        (status,) = stream_status(ctx)
-        return sum(int(part.committed or 0) for part in status.partitions) >= count
-
-    wait_until(is_done, f"{count} messages", seconds=60, pause_seconds=0.2)
 
 
 def test_store_that_is_away_for_a_while_is_waited_for(kafka: Kafka, tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tiffin.errors import UnsupportedError
+
 if TYPE_CHECKING:
+    from tiffin.contracts.stream_engine import GroupPositions, StreamAddress
     from tiffin.definitions import StreamSource
 
 
@@ -239,6 +242,24 @@ class StreamBroker(ABC):
             UnsupportedError: the broker has no topics to send to.
             StreamError: they cannot be sent.
         """
+
+    def address(self) -> StreamAddress:
+        """Where the stream is, for an engine that reads it by itself.
+
+        Raises:
+            UnsupportedError: engines cannot read it.
+            ConfigError: an option has no counterpart there.
+        """
+        raise self._not_for_engines()
+
+    def positions(self, group: str) -> GroupPositions:
+        """The positions of a group that does not read by this broker. Raises as ``read`` does, and as ``address``."""
+        raise self._not_for_engines()
+
+    def _not_for_engines(self) -> UnsupportedError:
+        name = self.capabilities.name
+        hint = "leave out stream_engine, and start workers by `tiffin stream run`"
+        return UnsupportedError(f"streams of {name} are read by workers, not by a stream engine", hint=hint)
 
     def close(self) -> None:  # noqa: B027 - a broker may have nothing to let go of
         """Let go of connections."""

@@ -2,7 +2,7 @@
 
 A package declares an entry point in the group ``tiffin.backends.online``, ``tiffin.backends.offline`` or
 ``tiffin.backends.registry``; its name is the ``type`` in ``feature_store.yaml``. In ``tiffin.backends.stream`` it is
-the ``broker`` of a class of sources.
+the ``broker`` of a class of sources, and ``tiffin.backends.stream_engine`` has what works streams off elsewhere.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tiffin.contracts.online import OnlineStore
     from tiffin.contracts.registry import RegistryStore
     from tiffin.contracts.stream import Cursors, StreamBroker
+    from tiffin.contracts.stream_engine import StreamEngine
     from tiffin.definitions import StreamSource
 
 
@@ -87,6 +88,18 @@ def open_broker(config: RepoConfig, source: StreamSource, cursors: Cursors) -> S
     options: dict[str, object] = getattr(config.streams, source.broker, {})
     broker: StreamBroker = _load("stream", source.broker).from_config(source, options, cursors)
     return broker
+
+
+def open_stream_engine(config: RepoConfig) -> StreamEngine:
+    """The engine that works streams off elsewhere.
+
+    Raises:
+        BackendNotFoundError: the type is unknown, or a package that it needs is not installed.
+        ConfigError: an option is unknown or wrong.
+    """
+    section = config.stream_engine
+    engine: StreamEngine = _load("stream_engine", section.type).from_config(section.options, config.project)
+    return engine
 
 
 def open_schema_registry(config: RepoConfig, address: str) -> Callable[[int], str]:

@@ -12,10 +12,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from tiffin.time import duration_us, format_us, to_us
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tiffin.definitions import StreamSource
     from tiffin.definitions.streams import StreamFormat
     from tiffin.operations.context import Context
     from tiffin.registry.snapshot import Snapshot
@@ -52,7 +53,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _REASONS = 20
 
 
-class _StoppedError(Exception):
+class StoppedError(Exception):
     """The run is to end while something is waited for; what is not done is delivered again."""
 
 
@@ -99,13 +100,24 @@ def run_stream(
         ]
         told_at = time.monotonic()
         try:
-            _run(works, stop, _teller(works, progress, told_at))
-        except _StoppedError:
+            _run(works, stop, teller(works, progress, told_at))
+        except StoppedError:
             log.info("stopped while waiting; what was not done is delivered again")
         found = [work.progress() for work in works]
     if progress is not None:
         progress(found)
     return found
+
+
+def work_off(ctx: Context, plan: StreamPlan, reader: StreamReader, dead_letters: str = "") -> SourceProgress:
+    """Work off everything that a reader has; arguments, result and errors as ``run_stream``'s."""
+    work = _Work(ctx, plan, None, threading.Event())
+    with closing(open_broker(ctx.config, plan.source, ctx.online)) as broker:
+        work.send = dead_letters_to(ctx, plan.source.name, broker, dead_letters)
+        work.reader = reader
+        while work.step(0):
+            pass
+        return work.progress()
 
 
 def start_of(place: datetime | str | None) -> Start:
@@ -143,7 +155,19 @@ def _run(works: Sequence[_Work], stop: threading.Event, tell: Callable[[], None]
                 stop.wait(wait)
 
 
-def _teller(works: Sequence[_Work], progress: Progress | None, told_at: float) -> Callable[[], None]:
+class Told(Protocol):
+    """A source that is worked off, as far as is told of it."""
+
+    def measure(self) -> None:
+        """Take the speed since the last time."""
+
+    def progress(self) -> SourceProgress:
+        """How far it is."""
+        ...
+
+
+def teller(works: Sequence[Told], progress: Progress | None, told_at: float) -> Callable[[], None]:
+    """What tells how far some sources are, when the last time is long enough ago; it may be called all the time."""
     last = told_at
 
     def tell() -> None:
@@ -202,10 +226,8 @@ class _Work:
 
     def _use(self, snapshot: Snapshot, plan: StreamPlan) -> None:
         self._snapshot, self._plan = snapshot, plan
-        source = plan.source
-        delay = source.watermark_delay_threshold if isinstance(source, KafkaSource) else None
-        self._delay_us = None if delay is None else duration_us(delay)
-        format_ = _format_of(source)
+        self._delay_us = allowed_delay_us(plan.source)
+        format_ = _format_of(plan.source)
         address = format_.schema_registry if isinstance(format_, AvroFormat) else ""
         schema_of = open_schema_registry(self._ctx.config, address) if address else None
         self._message_reader = MessageReader(format_, plan.columns, schema_of)
@@ -274,13 +296,7 @@ class _Work:
         if not dead:
             return
         if self._max_dead is not None and self._dead + len(dead) > self._max_dead:
-            raise StreamError(
-                f"{self._plan.source.subject} has more than {self._max_dead} dead letters; the last reason: "
-                f"{next(iter(dead.values()))}",
-                subject=self._plan.source.subject,
-                location=self._plan.source.location,
-                hint="mend the format or the producer; the messages are delivered again",
-            )
+            raise too_many_dead(self._plan.source, self._max_dead, next(iter(dead.values())))
         keys, times = messages.keys, messages.times_us
         letters = [
             Letter(
@@ -304,18 +320,7 @@ class _Work:
 
     def _insist(self, call: Callable[[], T]) -> T:
         """Call, again and again while what is called cannot be reached, and stay in the group meanwhile."""
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                return call()
-            except TiffinError as error:
-                if not error.retryable:
-                    raise
-                log.warning("%s; trying again in %g s", error.message, pause)
-            if self._stop.wait(pause):
-                raise _StoppedError
-            self.reader.keep_alive()
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return insist(call, self._stop, self.reader.keep_alive)
 
     # --- Counting ----------------------------------------------------------------------------------------------------
 
@@ -418,11 +423,51 @@ def stream_status(ctx: Context, feature_views: Sequence[str] = ()) -> list[Strea
             PartitionProgress(each.partition, each.committed, each.end, each.lag, PartitionCount.from_note(each.note))
             for each in status
         )
-        delay = plan.source.watermark_delay_threshold if isinstance(plan.source, KafkaSource) else None
-        watermark = watermark_us([each.count for each in partitions], None if delay is None else duration_us(delay))
+        watermark = watermark_us([each.count for each in partitions], allowed_delay_us(plan.source))
         names = tuple(view.name for view in plan.views)
         found.append(StreamStatus(plan.source.name, names, plan.group, partitions, watermark))
     return found
+
+
+def insist(call: Callable[[], T], stop: threading.Event, meanwhile: Callable[[], object] = int) -> T:
+    """Call, again and again while what is called cannot be reached.
+
+    Args:
+        call: what to do.
+        stop: when it is set, nothing is waited for any more.
+        meanwhile: called after each pause.
+
+    Raises:
+        StoppedError: ``stop`` was set.
+    """
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return call()
+        except TiffinError as error:
+            if not error.retryable:
+                raise
+            log.warning("%s; trying again in %g s", error.message, pause)
+        if stop.wait(pause):
+            raise StoppedError
+        meanwhile()
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def too_many_dead(source: StreamSource, limit: int, reason: str) -> StreamError:
+    """The error of a run with more dead letters than it was given."""
+    return StreamError(
+        f"{source.subject} has more than {limit} dead letters; the last reason: {reason}",
+        subject=source.subject,
+        location=source.location,
+        hint="mend the format or the producer; the messages are delivered again",
+    )
+
+
+def allowed_delay_us(source: StreamSource) -> int | None:
+    """How late a message of a source may be; ``None`` for any time."""
+    delay = source.watermark_delay_threshold if isinstance(source, KafkaSource) else None
+    return None if delay is None else duration_us(delay)
 
 
 def _format_of(source: Any) -> StreamFormat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tiffin.errors import ConfigError
@@ -61,6 +62,53 @@ class KafkaOptions:
         if not self.ssl_verify:
             found["enable.ssl.certificate.verification"] = False
         return found | self.properties
+
+    def java_client(self) -> dict[str, str]:
+        """The same as settings of Kafka's client for Java; certificates and keys as text, so that no file is needed.
+
+        Raises:
+            ConfigError: that client has no such setting, or a file cannot be read.
+        """
+        if not self.ssl_verify:
+            hint = "name the authority of the brokers in ssl_ca_location"
+            raise ConfigError("streams.kafka.ssl_verify: Kafka's client for Java always checks certificates", hint=hint)
+        plain = {
+            "security.protocol": self.security_protocol,
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.jaas.config": self._login(),
+            "ssl.truststore.certificates": _text_of("ssl_ca_location", self.ssl_ca_location),
+            "ssl.keystore.certificate.chain": _text_of("ssl_certificate_location", self.ssl_certificate_location),
+            "ssl.keystore.key": _text_of("ssl_key_location", self.ssl_key_location),
+            "ssl.key.password": self.ssl_key_password,
+        }
+        found = {name: value for name, value in plain.items() if value}
+        for kind, given in (("truststore", self.ssl_ca_location), ("keystore", self.ssl_certificate_location)):
+            if given:
+                found[f"ssl.{kind}.type"] = "PEM"
+        return found | {name: str(value) for name, value in self.properties.items()}
+
+    def _login(self) -> str:
+        """User and password, as Java's login modules want them; empty for mechanisms that have others."""
+        module = "plain.Plain" if self.sasl_mechanism == "PLAIN" else "scram.Scram"
+        if not self.sasl_username or not self.sasl_mechanism.startswith(("PLAIN", "SCRAM-")):
+            return ""
+        name = f"org.apache.kafka.common.security.{module}LoginModule"
+        return f"{name} required username={_quoted(self.sasl_username)} password={_quoted(self.sasl_password)};"
+
+
+def _quoted(text: str) -> str:
+    """Text as Java's files of logins have it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _text_of(option: str, path: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"streams.kafka.{option}: {path} cannot be read: {error}") from error
 
 
 #: What the reader relies on.

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from tiffin.backends.kafka.places import first_offset, offset_at
 from tiffin.contracts.stream import Messages, Start, StreamReader, Until
 from tiffin.errors import StreamError
 
@@ -225,21 +226,7 @@ class KafkaReader(StreamReader):
         self._pause([place.partition for place in positions if self._is_at_end(place.partition)])
 
     def _first_offset(self, committed: TopicPartition, is_first: bool) -> int:
-        place = self._start.place if is_first else "committed"
-        if place == "committed" and committed.offset >= 0:
-            return int(committed.offset)
-        low, high = self._consumer.get_watermark_offsets(committed, timeout=self._timeout)
-        if place == "latest":
-            return int(high)
-        if place == "time":
-            return self._offset_at(committed.partition, self._start.time_us, int(high))
-        return int(low)
-
-    def _offset_at(self, partition: int, time_us: int, high: int) -> int:
-        """The first message from a moment on; the end where there is none."""
-        wanted = TopicPartition(self._topic, partition, -(-time_us // 1000))
-        (found,) = self._consumer.offsets_for_times([wanted], timeout=self._timeout)
-        return high if found.offset in (OFFSET_END, -1) or found.offset < 0 else int(found.offset)
+        return first_offset(self._consumer, committed, self._start if is_first else Start(), self._timeout)
 
     def _find_ends(self, partitions: Sequence[int], until: Until) -> dict[int, int]:
         ends = {}
@@ -248,7 +235,9 @@ class KafkaReader(StreamReader):
                 place = TopicPartition(self._topic, partition)
                 _, high = self._consumer.get_watermark_offsets(place, timeout=self._timeout)
                 ends[partition] = (
-                    high if until.time_us is None else self._offset_at(partition, until.time_us, int(high))
+                    high
+                    if until.time_us is None
+                    else offset_at(self._consumer, place, until.time_us, int(high), self._timeout)
                 )
         except KafkaException as error:
             raise self._wrap(error.args[0]) from error

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 
 from tiffin.backends.kafka.config import KafkaOptions
+from tiffin.backends.kafka.positions import KafkaPositions
 from tiffin.backends.kafka.reader import KafkaReader
 from tiffin.contracts.options import options_from
 from tiffin.contracts.stream import (
@@ -21,6 +22,7 @@ from tiffin.contracts.stream import (
     StreamCapabilities,
     Until,
 )
+from tiffin.contracts.stream_engine import StreamAddress
 from tiffin.definitions import KafkaSource, StreamSource
 from tiffin.errors import StreamError, StreamUnavailableError, nearest
 
@@ -101,6 +103,18 @@ class KafkaBroker(StreamBroker):
             raise self.wrapped(error.args[0]) from error
         finally:
             consumer.close()
+
+    def address(self) -> StreamAddress:
+        """Where the topic is, for a program in Java."""
+        settings = self._options.java_client() | {"bootstrap.servers": self._servers}
+        return StreamAddress("kafka", self._topic, settings)
+
+    def positions(self, group: str) -> KafkaPositions:
+        """The positions of a group whose messages are read elsewhere."""
+        partitions = self._partitions()
+        settings = self._settings() | {"group.id": group, "enable.auto.commit": False}
+        consumer = self._opened(Consumer, settings)
+        return KafkaPositions(consumer, self._topic, partitions, self._options.timeout_seconds, self.wrapped)
 
     def publish(self, topic: str, letters: Sequence[Letter]) -> None:
         """Send dead letters to a topic: key and value as they were, the rest in headers."""

@@ -1,0 +1,1 @@
+"""Spark as what works streams off, through PySpark's Structured Streaming."""
