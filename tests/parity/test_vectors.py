@@ -18,6 +18,7 @@ from tiffin.definitions import Aggregation, FeatureService
 from tiffin.errors import NotFoundError, RequestError, StoreUnavailableError
 from tiffin.online.response import OnlineResponse
 from tiffin.online.vectors import VectorReader
+from tiffin.operations.apply import apply
 from tiffin.operations.delete import delete_entities
 from tiffin.operations.online import explain_online, read_online, read_online_async
 from tiffin.operations.vectors import precompute
@@ -144,6 +145,18 @@ def test_a_writer_that_dies_is_no_lie(tmp_path: Path, monkeypatch: pytest.Monkey
     change()
     assert good(repository, [1]) == [True]
     assert answer(repository, service(repository), [1]) == answer(repository, FEATURES, [1])
+
+
+def test_vectors_that_nobody_has_kept_are_not_believed_later(tmp_path: Path) -> None:
+    repository = opened(tmp_path, STATS, NAMES, SERVICE)
+    push(repository, "stats", driver_id=[1], trips=[1], rating=[1.0])
+    precompute(repository)
+    assert good(repository, [1]) == [True]
+    apply(repository, FeatureService(name="model", features=SERVICE.features))
+    push(repository, "stats", 0.5, driver_id=[1], trips=[2], rating=[2.0])
+    apply(repository, SERVICE)
+    assert good(repository, [1]) == [False]
+    assert answer(repository, service(repository)) == answer(repository, FEATURES)
 
 
 def test_nothing_is_kept_before_it_is_asked_for(tmp_path: Path) -> None:

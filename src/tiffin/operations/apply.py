@@ -138,6 +138,10 @@ def _written_down(ctx: Context, event: str, **fields: Any) -> Iterator[None]:
 def _ensure(ctx: Context, made: ApplyPlan) -> None:
     if ctx.config.online_store is not None:
         ctx.online.ensure(_tables(made.snapshot))
+        if any(entry.spec.get("precompute_online") for entry in made.snapshot.entries):
+            from tiffin.operations.vectors import prepare_vectors
+
+            prepare_vectors(ctx, ctx.snapshot(), made.snapshot)
 
 
 def _tables(snapshot: Snapshot) -> list[str]:

@@ -151,6 +151,26 @@ class _VectorWriter:
         )
 
 
+def prepare_vectors(ctx: Context, current: Snapshot, new: Snapshot) -> None:
+    """Get tables ready before definitions are committed; empty where the current ones have no such vectors.
+
+    Vectors of that name may be there from earlier definitions. Nobody has kept them since.
+    """
+    before, after = _tables(current), _tables(new)
+    ctx.online.drop(sorted(after - before))
+    ctx.online.ensure(sorted(after))
+
+
+def _tables(snapshot: Snapshot) -> set[str]:
+    return {spec.table for spec in _specs(snapshot)}
+
+
+def _specs(snapshot: Snapshot) -> Iterator[VectorSpec]:
+    for service in snapshot.services.values():
+        if service.precompute_online and (spec := _spec_or_none(snapshot, service)) is not None:
+            yield spec
+
+
 def _specs_over(ctx: Context, table: str) -> Sequence[VectorSpec]:
     """The vectors that have rows of a table in them; looked up once per version of the definitions."""
     snapshot = ctx.snapshot()
@@ -158,10 +178,9 @@ def _specs_over(ctx: Context, table: str) -> Sequence[VectorSpec]:
     found: dict[str, list[VectorSpec]] | None = snapshot.plans.get(shape)
     if found is None:
         found = {}
-        for service in snapshot.services.values():
-            if service.precompute_online and (spec := _spec_or_none(snapshot, service)) is not None:
-                for member in spec.members:
-                    found.setdefault(member, []).append(spec)
+        for spec in _specs(snapshot):
+            for member in spec.members:
+                found.setdefault(member, []).append(spec)
         snapshot.plans[shape] = found
     return found.get(table, ())
 
