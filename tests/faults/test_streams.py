@@ -17,7 +17,20 @@ from typing import Any
 import pytest
 
 from brokers import Kafka, shared_broker
-from faults.clicks import NOW_US, SECOND_US, TABLE, message, newest, poisoned, repository, troubled, views, windows
+from faults.clicks import (
+    NOW_US,
+    SECOND_US,
+    TABLE,
+    history,
+    message,
+    newest,
+    poisoned,
+    repository,
+    troubled,
+    usable,
+    views,
+    windows,
+)
 from parity.repository import Repository
 from servers import redis_server, wait_until
 from tiffin.contracts.stream import Until
@@ -26,6 +39,8 @@ from tiffin.operations.stream import run_stream, stream_status
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka")]
 PARTITIONS = 4
+#: Those of `stream_process.py`.
+MOMENTS = "before", "after", "unappended", "appended", "committed", "time"
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +48,11 @@ def kafka() -> Kafka:
     return shared_broker()
 
 
-def process(role: str, folder: Path, batch: int) -> subprocess.Popen[str]:
+def process(role: str, folder: Path, *more: int) -> subprocess.Popen[str]:
     """A process of `stream_process.py` that has said that it is ready."""
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])}
-    words = [sys.executable, str(here / "stream_process.py"), role, str(folder), str(batch)]
+    words = [sys.executable, str(here / "stream_process.py"), role, str(folder), *map(str, more)]
     started = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"
@@ -53,8 +68,17 @@ def undisturbed(folder: Path, kafka: Kafka, topic: str) -> dict[bytes, bytes]:
     return rows
 
 
-def check(folder: Path, kafka: Kafka, topic: str, messages: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """The store has what an undisturbed run leaves and the newest facts of all messages, each of them counted once."""
+def check(
+    folder: Path, kafka: Kafka, topic: str, messages: Sequence[Mapping[str, Any]], *, is_kept: bool = True, **more: Any
+) -> None:
+    """The store has what an undisturbed run leaves and the newest facts of all messages, each of them counted once.
+
+    Args:
+        folder, kafka, topic: of the test.
+        messages: that were sent.
+        is_kept: the history has each of them, once.
+        more: of the repository.
+    """
     ctx = repository(folder, None, **more)
     rows = dict(ctx.online.scan_all(TABLE))
     assert rows == undisturbed(folder / "calm", kafka, topic)
@@ -70,7 +94,9 @@ def check(folder: Path, kafka: Kafka, topic: str, messages: Sequence[Mapping[str
     assert dict(zip(spent, rows_of_windows, strict=True)) == spent
     served = zip(expected.items(), zip(found["amount"], found["page"], found["n"], strict=True), strict=True)
     assert [(user, row) for (user, allowed), row in served if row not in allowed] == []
-    (status,) = stream_status(ctx)
+    if is_kept:
+        assert history(folder) == usable(messages)
+    (status,) = stream_status(ctx, history=is_kept)
     assert [part.lag for part in status.partitions] == [0] * PARTITIONS
     # The counts are moved by the same commit as the positions.
     assert sum(part.count.messages for part in status.partitions) == len(messages)
@@ -100,13 +126,13 @@ def test_killed_workers_leave_an_undisturbed_state(
     kafka.send(topic, messages)
     repository(tmp_path, views(tmp_path, kafka.address, topic)).close()
     died = 0
-    with process("lives", tmp_path, batch) as parent:
+    with process("lives", tmp_path) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
         for number in range(kills + 50):
-            moment = chance.choice(["before", "after", "committed", "time"]) if died < kills else "never"
+            moment = chance.choice(MOMENTS) if died < kills else "never"
             at = chance.randrange(1, 60) if moment == "time" else chance.randrange(1, 4)
-            parent.stdin.write(f"{moment} {at}\n")
+            parent.stdin.write(f"{moment} {at} {chance.randrange(batch // 2, 2 * batch)}\n")
             parent.stdin.flush()
             code = int(parent.stdout.readline())
             assert code in (0, -signal.SIGKILL), f"life {number} ended with {code}"
@@ -148,11 +174,11 @@ def test_paused_workers_and_restarted_brokers_leave_an_undisturbed_state(kafka: 
     check(tmp_path, kafka, topic, messages)
 
 
-def wait_for(ctx: Repository, count: int) -> None:
+def wait_for(ctx: Repository, count: int, *, is_kept: bool = True) -> None:
     """Wait until so many messages are done, or more."""
 
     def is_done() -> bool:
-        (status,) = stream_status(ctx)
+        (status,) = stream_status(ctx, history=is_kept)
         return sum(int(part.committed or 0) for part in status.partitions) >= count
 
     wait_until(is_done, f"{count} messages", seconds=60, pause_seconds=0.2)
@@ -175,18 +201,18 @@ def test_store_that_is_away_for_a_while_is_waited_for(kafka: Kafka, tmp_path: Pa
         thread.start()
         watcher = repository(tmp_path, None, online=online)
 
-        wait_for(watcher, 1_000)
+        wait_for(watcher, 1_000, is_kept=False)
         redis.stop()
         kafka.send(topic, messages[1_000:])
         threading.Event().wait(1.5)
         redis.start()
-        wait_for(watcher, len(messages))
+        wait_for(watcher, len(messages), is_kept=False)
         stop.set()
         thread.join(30)
         assert [each.messages for each in found] == [len(messages)]
         watcher.close()
         ctx.close()
-        check(tmp_path, kafka, topic, messages, online=online)
+        check(tmp_path, kafka, topic, messages, is_kept=False, online=online)
 
 
 def test_worker_that_is_asked_to_end_drains_and_says_what_it_did(kafka: Kafka, tmp_path: Path) -> None:
@@ -199,7 +225,7 @@ def test_worker_that_is_asked_to_end_drains_and_says_what_it_did(kafka: Kafka, t
     with subprocess.Popen(
         [*words, "run", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as worker:
-        wait_for(now, 500)
+        wait_for(now, 500, is_kept=False)
         worker.send_signal(signal.SIGTERM)
         out, errors = worker.communicate(timeout=30)
     assert (worker.returncode, errors) == (0, "")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tiffin.backends.kafka.config import KafkaOptions
@@ -82,6 +82,17 @@ class KafkaBroker(StreamBroker):
             timeout_seconds=self._options.timeout_seconds,
             wrap=self.wrapped,
         )
+
+    def identity(self) -> str:
+        """The topic's own id; brokers older than 3.1 do not tell it."""
+        admin = self._opened(AdminClient, self._settings())
+        (told,) = admin.describe_topics(
+            TopicCollection([self._topic]), request_timeout=self._options.timeout_seconds
+        ).values()
+        try:
+            return str(told.result().topic_id)
+        except KafkaException as error:
+            raise self.wrapped(error.args[0]) from error
 
     def status(self, group: str) -> list[PartitionStatus]:
         """How far a group is."""

@@ -238,11 +238,16 @@ class KinesisReader(StreamReader):
             lambda: [()] * len(records),
         )
 
-    def done(self, notes: Mapping[int, str], *, flush: bool = False) -> None:
+    def mark(self, notes: Mapping[int, str]) -> None:
+        """Note something, to be kept with the positions."""
+        for number, note in notes.items():
+            reading = self._readings[number]
+            reading.polled = Position(reading.polled.offset, reading.polled.is_closed, note)
+
+    def done(self, *, flush: bool = False) -> None:
         """Say that everything polled so far is durable; kept now and then."""
-        for number, reading in enumerate(self._readings):
-            note = notes.get(number, reading.done.note)
-            reading.done = Position(reading.polled.offset, reading.polled.is_closed, note)
+        for reading in self._readings:
+            reading.done = reading.polled
         self._keep(flush=flush)
 
     def _keep(self, *, flush: bool) -> None:
@@ -255,8 +260,8 @@ class KinesisReader(StreamReader):
                 reading.kept = reading.done
 
     def notes(self) -> Mapping[int, str]:
-        """What is kept with the positions."""
-        return {number: reading.done.note for number, reading in enumerate(self._readings)}
+        """What was marked last, else kept with the positions."""
+        return {number: reading.polled.note for number, reading in enumerate(self._readings)}
 
     def keep_alive(self) -> None:
         """Nothing to do: there is no group to stay in."""

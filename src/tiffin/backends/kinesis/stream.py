@@ -88,6 +88,12 @@ class KinesisBroker(StreamBroker):
                 failures=self._failures,
             )
 
+    def identity(self) -> str:
+        """Its name and when it was made."""
+        with self._failures():
+            told = self._client.describe_stream_summary(StreamName=self._name)["StreamDescriptionSummary"]
+        return f"{told['StreamARN']} {told['StreamCreationTimestamp']}"
+
     def status(self, group: str) -> list[PartitionStatus]:
         """How far a group is; Kinesis does not tell how many records wait."""
         positions = Positions(self._cursors, group)
