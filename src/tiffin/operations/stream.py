@@ -196,11 +196,11 @@ def _opened(
     work.is_bounded = until is not None
     broker = open_broker(ctx.config, plan.source, ctx.online)
     try:
-        if plan.history is not None:
-            work.history = StreamHistory(ctx, plan.history, f"{plan.source.name} {broker.identity()}")
         work.send = dead_letters_to(ctx, plan.source.name, broker, dead_letters)
         work.reader = broker.read(plan.group, start, until)
         try:
+            if plan.history is not None:
+                work.history = StreamHistory(ctx, plan.history, f"{plan.source.name} {broker.identity()}")
             yield work
         finally:
             work.reader.close()

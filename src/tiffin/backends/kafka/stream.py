@@ -88,7 +88,7 @@ class KafkaBroker(StreamBroker):
     def identity(self) -> str:
         """The topic's own id."""
         admin = self._opened(AdminClient, self._settings())
-        if self._metadata(admin).cluster_id.startswith(_MOCK):
+        if (self._metadata(admin).cluster_id or "").startswith(_MOCK):
             return ""
         (told,) = admin.describe_topics(
             TopicCollection([self._topic]), request_timeout=self._options.timeout_seconds

@@ -221,7 +221,10 @@ class KinesisReader(StreamReader):
                 records = self._read(reading, min(_MOST_RECORDS, max_messages - len(found)))
                 size += sum(len(record["Data"]) for record in records)
                 found += [(number, record) for record in records]
-        if any(reading.polled.is_closed and reading.shard.name not in self._followed() for reading in self._readings):
+        # Workers that share the shards look for new ones whenever they read their list.
+        if self._roster is None and any(
+            reading.polled.is_closed and reading.shard.name not in self._followed() for reading in self._readings
+        ):
             self._find_shards()
         return found
 
