@@ -92,9 +92,7 @@ def test_a_row_that_is_too_large_for_the_store_is_refused_before_any_is_written(
     store = opened(tmp_path)
     kind = type(store.context.online)
     monkeypatch.setattr(kind, "capabilities", replace(kind.capabilities, max_row_bytes=1_000))
-    with pytest.raises(
-        InputError, match=r"a fact of feature view notes has 1,\d+ bytes with its key"
-    ):
+    with pytest.raises(InputError, match=r"a fact of feature view notes has 1,\d+ bytes with its key"):
         store.push("pushed", rows(10, 20, note=["x", "y" * 1_000]), to=PushMode.ONLINE_AND_OFFLINE)
     assert (online(store), offline(store)) == (([None, None], [None, None]), [1, 2])
 
