@@ -11,7 +11,7 @@ SETUP   := tools/environment.sh requirements-dev.lock pyproject.toml
 CODE    := src tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-fraud test check-deep lint format bench bench-peers lock clean
+.PHONY: help demo demo-fraud demo-clicks test check-deep lint format bench bench-peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -22,6 +22,9 @@ demo: $(VENV)/.ready-demo ## the flights of New York, from definitions to predic
 
 demo-fraud: $(VENV)/.ready-demo ## a million card transactions, windows over them, a stream; about a minute
 	@$(BIN)/python -m examples.fraud.demo $(ARGS)
+
+demo-clicks: $(VENV)/.ready-demo ## clicks through Kafka into features, live, with a worker killed half way; about a minute
+	@$(BIN)/python -m examples.clicks.demo $(ARGS)
 
 test: $(VENV)/.ready-dev ## every test but the long runs, in random order
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not deep" $(ARGS)

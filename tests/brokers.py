@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import base64
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -18,8 +18,6 @@ from typing import Any
 from servers import Server, free_port, need_module, skip, wait_until
 
 ROOT = Path(__file__).parents[1]
-#: Small, and quick to start: it lives for seconds.
-_JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData")
 
 
 @cache
@@ -139,40 +137,10 @@ def kafka_broker() -> Iterator[Kafka]:
     if jars is None:
         skip("there is no Kafka broker here; `python tools/kafka_jars.py` says what is missing")
     port, guarded, controller = free_port(), free_port(), free_port()
-    places = {"PLAINTEXT": port, "SASL_PLAINTEXT": guarded, "CONTROLLER": controller}
-    listeners = [f"{name}://127.0.0.1:{place}" for name, place in places.items()]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         home = Path(name)
-        properties = [
-            "process.roles=broker,controller",
-            "node.id=1",
-            f"controller.quorum.voters=1@127.0.0.1:{controller}",
-            f"listeners={','.join(listeners)}",
-            f"advertised.listeners={','.join(listeners[:2])}",
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "controller.listener.names=CONTROLLER",
-            "sasl.enabled.mechanisms=PLAIN",
-            f'listener.name.sasl_plaintext.plain.sasl.jaas.config={_PLAIN} required user_tests="right";',
-            f"log.dirs={home / 'data'}",
-            "offsets.topic.replication.factor=1",
-            "offsets.topic.num.partitions=1",
-            "transaction.state.log.replication.factor=1",
-            "transaction.state.log.min.isr=1",
-            "group.initial.rebalance.delay.ms=0",
-            "group.min.session.timeout.ms=100",
-            "message.max.bytes=20000000",
-            "auto.create.topics.enable=false",
-            "log.cleaner.enable=false",
-            # Messages may be of any time.
-            "log.retention.ms=-1",
-        ]
-        (home / "server.properties").write_text("\n".join(properties) + "\n")
-        java = ["java", *_JVM, "-cp", f"{jars}/*"]
-        # One that begins with a dash would be taken for an option.
-        cluster = "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
-        format_ = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"]
-        subprocess.run(format_, cwd=home, check=True, capture_output=True)
-        server = Server([*java, "kafka.Kafka", "server.properties"], port, home)
+        configured = runpy.run_path(str(ROOT / "tools" / "kafka_broker.py"))["configured"]
+        server = Server(configured(jars, home, port, guarded, controller), port, home)
         try:
             server.start()
             kafka = Kafka(server, guarded)
@@ -180,9 +148,6 @@ def kafka_broker() -> Iterator[Kafka]:
             yield kafka
         finally:
             server.stop()
-
-
-_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
 @cache

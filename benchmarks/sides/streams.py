@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,15 +27,20 @@ _NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
 _NOW = _NOON + timedelta(hours=1)
 
 
-def message(number: int) -> bytes:
-    """A click of some 150 bytes, of one of 100,000 users in a mixed order."""
-    at = (_NOON - timedelta(milliseconds=number)).isoformat()
-    user = number * 7919 % _KEYS
+def user_of(number: int) -> int:
+    """Whose click a message is: one of 100,000 users, in a mixed order."""
+    return number * 7919 % _KEYS
+
+
+def message(number: int, newest: datetime = _NOON) -> bytes:
+    """A click of some 150 bytes, so many milliseconds before the newest one."""
+    at = (newest - timedelta(milliseconds=number)).isoformat()
+    user = user_of(number)
     row = {"user": user, "at": at, "amount": number % 1000 / 8, "page": f"/page/{number % 97}", "n": number}
     return json.dumps(row | {"agent": "of no use to anybody", "referrer": None}).encode()
 
 
-class _Streams(Work):
+class Streams(Work):
     """A broker with messages."""
 
     def __init__(self, messages: int) -> None:
@@ -44,14 +51,44 @@ class _Streams(Work):
         self.kafka = self.open.enter_context(kafka_broker())
         self.topic = self.kafka.topic(_PARTITIONS)
         self.count = messages
-        self.kafka.send(self.topic, ({"value": message(n), "key": b"%d" % (n * 7919 % _KEYS)} for n in range(messages)))
+        self.send(range(messages))
+
+    def send(self, numbers: Iterable[int], newest: datetime = _NOON) -> None:
+        """Send messages and wait until the broker has them."""
+        self.kafka.send(self.topic, ({"value": message(n, newest), "key": b"%d" % user_of(n)} for n in numbers))
+
+    def definitions(self, folder: Path, *, windows: bool = False) -> list[Any]:
+        """The view of clicks, with an empty history in a folder."""
+        from tiffin import Aggregation, Entity, FeatureView, Field, FileSource, KafkaSource
+        from tiffin.types import Float64, Int64, String, ValueType
+
+        columns = {"at": pa.timestamp("us", "UTC"), "user": pa.int64(), "amount": pa.float64(), "page": pa.string()}
+        columns |= {"n": pa.int64()}
+        empty = pa.table({name: pa.array([], type_) for name, type_ in columns.items()})
+        pq.write_table(empty, folder / "clicks.parquet")
+        source = KafkaSource(
+            name="clicks",
+            kafka_bootstrap_servers=self.kafka.address,
+            topic=self.topic,
+            timestamp_field="at",
+            message_format={"json": {}},
+            batch_source=FileSource(path="clicks.parquet", timestamp_field="at"),
+        )
+        user = Entity(name="user", value_type=ValueType.INT64)
+        types = {"amount": Float64, "page": String, "n": Int64}
+        plain: dict[str, Any] = {"schema": [Field(name=name, dtype=dtype) for name, dtype in types.items()]}
+        hour = timedelta(hours=1)
+        aggregated = [Aggregation(column="amount", function="sum", time_window=hour)]
+        aggregated.append(Aggregation(column="*", function="count", time_window=hour))
+        how = {"aggregations": aggregated} if windows else plain
+        return [user, FeatureView(name="clicks", entities=[user], source=source, **how)]
 
     def close(self) -> None:
         """Stop the broker."""
         self.open.close()
 
 
-class Consumer(_Streams):
+class Consumer(Streams):
     """The consumer alone: batches of a member of a group, decoded as tiffin decodes them, and dropped."""
 
     def __init__(self, messages: int) -> None:
@@ -76,40 +113,20 @@ class Consumer(_Streams):
         return seen
 
 
-class Feeding(_Streams):
+class Feeding(Streams):
     """`run_stream` into a store."""
 
     def __init__(self, messages: int, online: str = "sqlite", windows: bool = False) -> None:
         from benchmarks.sides.store import start_server
-        from tiffin import Aggregation, Entity, FeatureStore, FeatureView, Field, FileSource, KafkaSource, RepoConfig
+        from tiffin import FeatureStore, RepoConfig
         from tiffin.time import ManualClock
-        from tiffin.types import Float64, Int64, String, ValueType
 
         super().__init__(messages)
         folder = work_folder()
-        columns = {"at": pa.timestamp("us", "UTC"), "user": pa.int64(), "amount": pa.float64(), "page": pa.string()}
-        columns |= {"n": pa.int64()}
-        empty = pa.table({name: pa.array([], type_) for name, type_ in columns.items()})
-        pq.write_table(empty, folder / "clicks.parquet")
-        source = KafkaSource(
-            name="clicks",
-            kafka_bootstrap_servers=self.kafka.address,
-            topic=self.topic,
-            timestamp_field="at",
-            message_format={"json": {}},
-            batch_source=FileSource(path="clicks.parquet", timestamp_field="at"),
-        )
-        user = Entity(name="user", value_type=ValueType.INT64)
-        types = {"amount": Float64, "page": String, "n": Int64}
-        plain: dict[str, Any] = {"schema": [Field(name=name, dtype=dtype) for name, dtype in types.items()]}
-        hour = timedelta(hours=1)
-        aggregated = [Aggregation(column="amount", function="sum", time_window=hour)]
-        aggregated.append(Aggregation(column="*", function="count", time_window=hour))
-        how = {"aggregations": aggregated} if windows else plain
         store_section = start_server(online, self.open) or {"type": "sqlite"}
         config = RepoConfig(project="bench", repo_path=folder, online_store=store_section)
         self.store = FeatureStore(config=config, clock=ManualClock(_NOW))
-        self.store.apply([user, FeatureView(name="clicks", entities=[user], source=source, **how)])
+        self.store.apply(self.definitions(folder, windows=windows))
 
     def run(self, index: int) -> int:
         """Feeds everything once."""
@@ -123,7 +140,7 @@ class Feeding(_Streams):
             return None
         keys = np.arange(0, min(_KEYS, self.count), 997)
         found = self.store.get_online_features(["clicks:n"], {"user": keys.tolist()}).to_dict()["n"]
-        first = {n * 7919 % _KEYS: n for n in range(min(_KEYS, self.count))}
+        first = {user_of(n): n for n in range(min(_KEYS, self.count))}
         assert found == [first.get(key) for key in keys.tolist()]
         return None
 

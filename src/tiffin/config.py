@@ -116,6 +116,9 @@ class StreamsConfig(_Section):
     dead_letters: str = Field(
         default="data/dead_letters", min_length=1, description="a folder, or `topic:NAME` at the stream's own broker"
     )
+    history_seconds: float = Field(
+        default=60.0, ge=0, description="how often messages are appended to the history, where they are"
+    )
     kafka: dict[str, Any] = Field(default_factory=dict, description="options for all sources in Kafka")
     kinesis: dict[str, Any] = Field(default_factory=dict, description="options for all sources in Kinesis")
     schema_registry: dict[str, Any] = Field(default_factory=dict, description="who asks the schema registry")

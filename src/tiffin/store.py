@@ -754,6 +754,7 @@ class FeatureStore(WithGaps):
         *,
         start: datetime | str | None = None,
         until: datetime | str | None = None,
+        history: bool = False,
         dead_letters: str = "",
         max_dead_letters: int | None = None,
         stop: threading.Event | None = None,
@@ -766,6 +767,8 @@ class FeatureStore(WithGaps):
             start: ``earliest``, ``latest`` or a time; where the group is when left out.
             until: ``now`` or a time: it ends before the first message that the broker got then or later. It goes on for
                 good when left out.
+            history: append the messages to the history, the batch source of their source, as well. Workers that do so
+                have a position of their own.
             dead_letters: a folder or ``topic:NAME`` for messages that cannot be used, instead of that of the settings.
             max_dead_letters: more of them are an error.
             stop: ends it when set, after the batch that is worked on.
@@ -773,7 +776,9 @@ class FeatureStore(WithGaps):
 
         Raises:
             NotFoundError: there is no such view.
-            RequestError: a view has no stream that can be read.
+            RequestError: a view has no stream that can be read, or no history to append to.
+            UnsupportedError: its history cannot be appended to.
+            FunctionError: the function of a view is not found, or it is another one than was applied.
             StreamError: a topic is not there, its broker refuses, or there are too many dead letters.
             StoreError: a store refuses; what was not done is delivered again (WR-7).
         """
@@ -785,6 +790,7 @@ class FeatureStore(WithGaps):
             feature_views,
             start=start_of(start),
             until=until_of(until),
+            history=history,
             dead_letters=dead_letters,
             max_dead_letters=max_dead_letters,
             stop=stop,
@@ -825,11 +831,11 @@ class FeatureStore(WithGaps):
 
         return monitor(self.context, checks, tell=tell)
 
-    def stream_status(self, feature_views: Sequence[str] = ()) -> list[StreamStatus]:
+    def stream_status(self, feature_views: Sequence[str] = (), *, history: bool = False) -> list[StreamStatus]:
         """How far the streams have been worked off that feed some views, or all; raises as ``run_stream`` does."""
         from tiffin.operations.stream import stream_status
 
-        return stream_status(self.context, feature_views)
+        return stream_status(self.context, feature_views, history=history)
 
     async def push_async(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from brokers import Kafka
-from faults.clicks import TABLE, newest, poisoned, repository, views, windows
+from faults.clicks import TABLE, history, newest, poisoned, repository, usable, views, windows
 from parity.repository import Repository
 from servers import wait_until
 from tiffin.contracts.stream import Until
@@ -16,7 +16,7 @@ from tiffin.operations.online import read_online
 from tiffin.operations.stream import run_stream, stream_status
 
 
-def undisturbed(folder: Path, kafka: Kafka, topic: str) -> dict[bytes, bytes]:
+def undisturbed(folder: Path, broker: Kafka, topic: str) -> dict[bytes, bytes]:
     """What one run from the beginning to the end leaves, in a project of its own."""
     calm = repository(folder, views(folder, kafka.address, topic), project="calm")
     run_stream(calm, until=Until())
@@ -25,8 +25,17 @@ def undisturbed(folder: Path, kafka: Kafka, topic: str) -> dict[bytes, bytes]:
     return rows
 
 
-def check(folder: Path, broker: Kafka, topic: str, messages: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """The store has what an undisturbed run leaves and the newest facts of all messages, each of them counted once."""
+def check(
+    folder: Path, broker: Kafka, topic: str, messages: Sequence[Mapping[str, Any]], *, is_kept: bool = True, **more: Any
+) -> None:
+    """The store has what an undisturbed run leaves and the newest facts of all messages, each of them counted once.
+
+    Args:
+        folder, broker, topic: of the test.
+        messages: that were sent.
+        is_kept: the history has each of them, once.
+        more: of the repository.
+    """
     ctx = repository(folder, None, **more)
     rows = dict(ctx.online.scan_all(TABLE))
     assert rows == undisturbed(folder / "calm", broker, topic)
@@ -42,7 +51,9 @@ def check(folder: Path, broker: Kafka, topic: str, messages: Sequence[Mapping[st
     assert dict(zip(spent, rows_of_windows, strict=True)) == spent
     served = zip(expected.items(), zip(found["amount"], found["page"], found["n"], strict=True), strict=True)
     assert [(user, row) for (user, allowed), row in served if row not in allowed] == []
-    (status,) = stream_status(ctx, ["clicks", "spending"])
+    if is_kept:
+        assert history(folder) == usable(messages)
+    (status,) = stream_status(ctx, ["clicks", "spending"], history=is_kept)
     assert {part.lag for part in status.partitions} == {0}
     # The counts are moved by the same commit as the positions.
     assert sum(part.count.messages for part in status.partitions) == len(messages)
@@ -53,11 +64,11 @@ def check(folder: Path, broker: Kafka, topic: str, messages: Sequence[Mapping[st
     ctx.close()
 
 
-def wait_for(ctx: Repository, count: int, *, seconds: float = 60) -> None:
+def wait_for(ctx: Repository, count: int, *, is_kept: bool = True, seconds: float = 60) -> None:
     """Wait until so many messages are done, or more."""
 
     def is_done() -> bool:
-        (status,) = stream_status(ctx)
+        (status,) = stream_status(ctx, history=is_kept)
         return sum(int(part.committed or 0) for part in status.partitions) >= count
 
     wait_until(is_done, f"{count} messages", seconds=seconds, pause_seconds=0.2)

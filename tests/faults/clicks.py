@@ -88,6 +88,7 @@ def repository(
         registry="registry.db",
         online_store=more.pop("online", {"type": "sqlite"}),
         streams={
+            "history_seconds": more.pop("history_seconds", 0.05),
             "kafka": {"session_timeout_seconds": 0.6, "timeout_seconds": 5.0, **(kafka or {})},
             "kinesis": more.pop("kinesis", {}),
             "schema_registry": more.pop("registry", {}),
@@ -169,6 +170,20 @@ def windows(messages: Sequence[Mapping[str, Any]]) -> dict[int, tuple[float, int
         total = sum(amount for amount, _ in hour) if hour else None
         found[user] = (total, max((n for _, n in hour), default=None), day)  # type: ignore[assignment]
     return found
+
+
+def history(folder: Path) -> list[tuple[Any, ...]]:
+    """The rows of the history of `views`, sorted."""
+    tables = [pq.read_table(path) for path in (folder / "clicks.parquet.appended").glob("*.parquet")]
+    columns = [[value for table in tables for value in table[name].to_pylist()] for name in ("user", "n", "amount")]
+    times = [[us for table in tables for us in table[name].cast(pa.int64()).to_pylist()] for name in ("at", "known")]
+    return sorted(zip(*columns, *times, strict=True))
+
+
+def usable(messages: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """The messages that can be used as rows of the history, sorted; one that was sent twice is there twice."""
+    rows = [json.loads(each["value"]) for each in messages if _is_usable(each["value"])]
+    return sorted((row["user"], row["n"], row["amount"], to_us(row["at"]), to_us(row["known"])) for row in rows)
 
 
 def poisoned(messages: Sequence[Mapping[str, Any]]) -> int:

@@ -1,10 +1,10 @@
 """Workers that come to harm, for `test_streams.py`.
 
-`stream_process.py lives FOLDER BATCH` reads lines of `MOMENT NUMBER` from its input. For each it forks a worker, which
-feeds the views of the repository until everything is done, or dies by SIGKILL: at its NUMBER-th write, `before` or
-`after` the store has made it durable, after the positions of its NUMBER-th batch were handed over (`committed`), or
-NUMBER milliseconds after its first write (`time`). How the worker ended is printed. A fork saves the start of an
-interpreter for each life.
+`stream_process.py lives FOLDER` reads lines of `MOMENT NUMBER BATCH` from its input. For each it forks a worker, which
+feeds the views of the repository and their history until everything is done, in batches of BATCH messages, or dies by
+SIGKILL: at its NUMBER-th write, `before` or `after` the store has made it durable, `unappended` or `appended` likewise
+for the history, after the positions of its NUMBER-th batch were handed over (`committed`), or NUMBER milliseconds after
+its first write (`time`). How the worker ended is printed. A fork saves the start of an interpreter for each life.
 
 `stream_process.py worker FOLDER BATCH` is one worker that goes on until SIGTERM; it prints what it did as JSON.
 """
@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,17 @@ def die() -> None:
 
 def harm(opened: Repository, moment: str, number: int) -> None:
     """Make a worker die at a moment of its life."""
-    writes, dones = count(1), count(1)
+    writes, appends, dones = count(1), count(1), count(1)
 
-    def killing(write: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def call(batch: Any) -> Any:
-            at = next(writes)
+    def killing(write: Callable[..., Any], before: str, after: str, calls: Iterator[int]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            at = next(calls)
             if moment == "time" and at == 1:
                 threading.Timer(number / 1000, die).start()
-            if moment == "before" and at == number:
+            if moment == before and at == number:
                 die()
-            result = write(batch)
-            if moment == "after" and at == number:
+            result = write(*given)
+            if moment == after and at == number:
                 die()
             return result
 
@@ -54,13 +54,18 @@ def harm(opened: Repository, moment: str, number: int) -> None:
 
     done = KafkaReader.done
 
-    def dying(reader: KafkaReader, notes: dict[int, str], *, flush: bool = False) -> None:
-        done(reader, notes, flush=flush or moment == "committed")
-        if notes and moment == "committed" and next(dones) == number:
+    def dying(reader: KafkaReader, *, flush: bool = False) -> None:
+        is_new = reader._done != reader._polled
+        done(reader, flush=flush or moment == "committed")
+        if is_new and moment == "committed" and next(dones) == number:
             die()
 
-    opened.online.write = killing(opened.online.write)  # type: ignore[method-assign]
-    opened.online.swap = killing(opened.online.swap)  # type: ignore[method-assign]
+    online, offline = opened.online, opened.offline
+    online.write = killing(online.write, "before", "after", writes)  # type: ignore[method-assign]
+    online.swap = killing(online.swap, "before", "after", writes)  # type: ignore[method-assign]
+    offline.append_messages = killing(  # type: ignore[method-assign]
+        offline.append_messages, "unappended", "appended", appends
+    )
     KafkaReader.done = dying  # type: ignore[assignment]
 
 
@@ -68,7 +73,7 @@ def live(folder: Path, moment: str, number: int) -> None:
     """One life."""
     opened = repository(folder, None)
     harm(opened, moment, number)
-    stream.run_stream(opened, until=Until())
+    stream.run_stream(opened, until=Until(), history=True)
     opened.close()
 
 
@@ -76,7 +81,8 @@ def lives(folder: Path) -> None:
     """Fork a worker for each line."""
     print("ready", flush=True)
     for line in sys.stdin:
-        moment, number = line.split()
+        moment, number, batch = line.split()
+        stream._BATCH_MESSAGES = int(batch)
         child = os.fork()
         if child == 0:
             code = 1
@@ -94,13 +100,14 @@ def worker(folder: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     opened = repository(folder, None)
     print("ready", flush=True)
-    (found,) = stream.run_stream(opened, stop=stop)
+    (found,) = stream.run_stream(opened, stop=stop, history=True)
     print(json.dumps(dataclasses.asdict(found)), flush=True)
     opened.close()
 
 
-def main(role: str, folder: str, batch: str) -> None:
-    stream._BATCH_MESSAGES = int(batch)
+def main(role: str, folder: str, batch: str = "") -> None:
+    if batch:
+        stream._BATCH_MESSAGES = int(batch)
     {"lives": lives, "worker": worker}[role](Path(folder))
 
 

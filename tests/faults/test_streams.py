@@ -22,6 +22,8 @@ from tiffin.operations.stream import run_stream
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka")]
 PARTITIONS = 4
+#: Those of `stream_process.py`.
+MOMENTS = "before", "after", "unappended", "appended", "committed", "time"
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +31,11 @@ def kafka() -> Kafka:
     return shared_broker()
 
 
-def process(role: str, folder: Path, batch: int) -> subprocess.Popen[str]:
+def process(role: str, folder: Path, *more: int) -> subprocess.Popen[str]:
     """A process of `stream_process.py` that has said that it is ready."""
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])}
-    words = [sys.executable, str(here / "stream_process.py"), role, str(folder), str(batch)]
+    words = [sys.executable, str(here / "stream_process.py"), role, str(folder), *map(str, more)]
     started = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"
@@ -59,13 +61,13 @@ def test_killed_workers_leave_an_undisturbed_state(
     kafka.send(topic, messages)
     repository(tmp_path, views(tmp_path, kafka.address, topic)).close()
     died = 0
-    with process("lives", tmp_path, batch) as parent:
+    with process("lives", tmp_path) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
         for number in range(kills + 50):
-            moment = chance.choice(["before", "after", "committed", "time"]) if died < kills else "never"
+            moment = chance.choice(MOMENTS) if died < kills else "never"
             at = chance.randrange(1, 60) if moment == "time" else chance.randrange(1, 4)
-            parent.stdin.write(f"{moment} {at}\n")
+            parent.stdin.write(f"{moment} {at} {chance.randrange(batch // 2, 2 * batch)}\n")
             parent.stdin.flush()
             code = int(parent.stdout.readline())
             assert code in (0, -signal.SIGKILL), f"life {number} ended with {code}"
@@ -124,18 +126,18 @@ def test_store_that_is_away_for_a_while_is_waited_for(kafka: Kafka, tmp_path: Pa
         thread.start()
         watcher = repository(tmp_path, None, online=online)
 
-        wait_for(watcher, 1_000)
+        wait_for(watcher, 1_000, is_kept=False)
         redis.stop()
         kafka.send(topic, messages[1_000:])
         threading.Event().wait(1.5)
         redis.start()
-        wait_for(watcher, len(messages))
+        wait_for(watcher, len(messages), is_kept=False)
         stop.set()
         thread.join(30)
         assert [each.messages for each in found] == [len(messages)]
         watcher.close()
         ctx.close()
-        check(tmp_path, kafka, topic, messages, online=online)
+        check(tmp_path, kafka, topic, messages, is_kept=False, online=online)
 
 
 def test_worker_that_is_asked_to_end_drains_and_says_what_it_did(kafka: Kafka, tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_worker_that_is_asked_to_end_drains_and_says_what_it_did(kafka: Kafka, t
     with subprocess.Popen(
         [*words, "run", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as worker:
-        wait_for(now, 500)
+        wait_for(now, 500, is_kept=False)
         worker.send_signal(signal.SIGTERM)
         out, errors = worker.communicate(timeout=30)
     assert (worker.returncode, errors) == (0, "")

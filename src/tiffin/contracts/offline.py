@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+from tiffin.errors import UnsupportedError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,6 +158,52 @@ class OfflineEngine(ABC):
             UnsupportedError: the source cannot be appended to.
             StoreError: it cannot be written.
         """
+
+    def check_appends_messages(self, source: DataSource) -> None:
+        """Refuse, before a stream is read, what ``append_messages`` cannot do.
+
+        Raises:
+            UnsupportedError: messages cannot be appended to the source.
+        """
+        raise UnsupportedError(
+            f"the {self.capabilities.name} engine does not append the messages of streams",
+            subject=source.subject,
+            hint="use offline_store: duckdb, or feed the online store alone",
+        )
+
+    def append_messages(
+        self,
+        source: DataSource,
+        rows: pa.Table,
+        stream: str,
+        partition: str,
+        offsets: Sequence[int],
+        left_out: Sequence[int] = (),
+    ) -> int:
+        """Append rows that came as messages, each once, however often its message is delivered (STR-1).
+
+        Rows whose messages were appended before are left out, whatever others they came with then. So a worker that
+        was killed before its position was committed, and one that reads from the beginning, append nothing twice. Two
+        workers that append the same messages at the same moment may: equal facts count once.
+
+        Args:
+            source: where to.
+            rows: the columns of the source, in its types.
+            stream: tells the stream from all others.
+            partition: the partition that the messages are of.
+            offsets: for each row where its message stands in the partition, rising. Every message between the first and
+                the last is among them, or in ``left_out``, or was appended before.
+            left_out: offsets of messages that gave no row; a later call may bring one.
+
+        Returns:
+            How many rows were appended; they are durable.
+
+        Raises:
+            UnsupportedError: as ``check_appends_messages`` says.
+            StoreError: it cannot be written; nothing was appended.
+        """
+        self.check_appends_messages(source)
+        raise NotImplementedError
 
     @abstractmethod
     def fingerprint(self, source: DataSource) -> Mapping[str, str]:

@@ -151,6 +151,7 @@ class StreamReader(ABC):
     Guarantees:
         STR-1: a message is delivered again, to this worker or another one, until ``done`` was called after the ``poll``
         that gave it. So it may be delivered several times, and later than its successors were.
+        What ``mark`` notes is kept with exactly the messages that were polled before it.
     """
 
     @abstractmethod
@@ -164,17 +165,24 @@ class StreamReader(ABC):
         """
 
     @abstractmethod
-    def done(self, notes: Mapping[int, str], *, flush: bool = False) -> None:
+    def mark(self, notes: Mapping[int, str]) -> None:
+        """Note something about the messages polled so far, to be kept with their position once they are done.
+
+        Args:
+            notes: for partitions, by their number; at most 2 kB each.
+        """
+
+    @abstractmethod
+    def done(self, *, flush: bool = False) -> None:
         """Say that everything polled so far is durable.
 
         Args:
-            notes: for partitions, by their number: what is kept together with the position, at most 2 kB.
             flush: return only when the position is durable; without it that may take a moment.
         """
 
     @abstractmethod
     def notes(self) -> Mapping[int, str]:
-        """What is kept with the positions of the partitions that are read now, where this reader began with them."""
+        """The notes of the partitions that are read now: as marked last, else as kept where this reader began."""
 
     @abstractmethod
     def keep_alive(self) -> None:
@@ -229,6 +237,13 @@ class StreamBroker(ABC):
             StreamError: the stream is not there, or the broker refuses; names what is there.
             StreamUnavailableError: the broker cannot be reached.
         """
+
+    def identity(self) -> str:
+        """What tells this stream from another one that had its name before; empty where the broker does not tell.
+
+        Raises as ``read`` does.
+        """
+        return ""
 
     @abstractmethod
     def status(self, group: str) -> list[PartitionStatus]:

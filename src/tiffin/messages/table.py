@@ -17,7 +17,7 @@ from tiffin.columns import nullable_column
 from tiffin.contracts.stream import Messages
 from tiffin.definitions import AvroFormat, JsonFormat
 from tiffin.definitions.streams import StreamFormat
-from tiffin.errors import InputError, TypeMismatchError
+from tiffin.errors import FunctionError, InputError, TypeMismatchError
 from tiffin.messages.avro import SchemaOf, avro_decoder
 from tiffin.messages.column import HEADER, KEY, TIMESTAMP, MessageColumn, field_tree
 from tiffin.messages.json import json_decoder
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+
+#: What is raised for rows when one of them is wrong, or a function of the user's cannot take it.
+_WRONG = (InputError, FunctionError)
 
 
 @dataclass(frozen=True)
@@ -190,12 +193,16 @@ def isolated(count: int, attempt: Callable[[Sequence[int]], T]) -> tuple[T, dict
 
     Args:
         count: how many rows there are.
-        attempt: gives the result for some rows, by their numbers; raises ``InputError`` when one of them is wrong.
+        attempt: gives the result for some rows, by their numbers; raises ``InputError`` or ``FunctionError`` when one
+            of them is wrong.
+
+    Raises:
+        FunctionError: a function takes every row alone, but not these together.
     """
     every = range(count)
     try:
         return attempt(every), {}
-    except InputError:
+    except _WRONG:
         wrong: dict[int, str] = {}
         _find_wrong(list(every), attempt, wrong)
         return attempt([row for row in every if row not in wrong]), wrong
@@ -204,7 +211,7 @@ def isolated(count: int, attempt: Callable[[Sequence[int]], T]) -> tuple[T, dict
 def _find_wrong(rows: list[int], attempt: Callable[[Sequence[int]], Any], wrong: dict[int, str]) -> None:
     try:
         attempt(rows)
-    except InputError as error:
+    except _WRONG as error:
         if len(rows) == 1:
             wrong[rows[0]] = error.message.removeprefix("row 0: ")
             return

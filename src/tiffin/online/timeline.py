@@ -226,6 +226,13 @@ class Facts:
         """How many bytes these are."""
         return self.block.nbytes + len(self.content)
 
+    @property
+    def largest_bytes(self) -> int:
+        """How many bytes the largest of them is; 0 where there is none."""
+        if not len(self.block):
+            return 0
+        return self.codec.width + (int(np.diff(self.starts).max()) if self.codec.has_content else 0)
+
     @classmethod
     def joined(cls, codec: FactCodec, parts: Sequence[Facts]) -> Facts:
         """All of them, one part after the other."""

@@ -12,7 +12,7 @@ import numpy as np
 from tiffin.columns import numpy_values, single_chunk, valid_mask
 from tiffin.contracts.online import WriteBatch
 from tiffin.definitions import FeatureService, FeatureView
-from tiffin.errors import RequestError, StoreError, StoreUnavailableError, TiffinError
+from tiffin.errors import InputError, RequestError, StoreError, StoreUnavailableError, TiffinError
 from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.pipeline import EntityRows, OnlineRead
@@ -43,6 +43,8 @@ log = logging.getLogger("tiffin.online")
 _MAX_PLANS = 1000
 #: How often a timeline is read whose tiles are replaced meanwhile.
 _MAX_READS = 20
+#: A fact over windows is kept in a tile, beside states that may hold its values too.
+_SHARE_OF_A_FACT = 0.5
 
 
 def read_online(
@@ -253,6 +255,28 @@ def encode_facts(view: FeatureView, storage: ViewStorage, batch: pa.RecordBatch)
     return WriteBatch(storage.table, encode_key_columns(parts, batch.num_rows), rows, view.ttl_us)
 
 
+def _check_size(ctx: Context, view: FeatureView, keys: Sequence[bytes], largest: int, *, share: float = 1.0) -> None:
+    """Refuse rows that the store does not take, before any of a batch is written.
+
+    Args:
+        ctx: the opened project.
+        view: the view that they are rows of.
+        keys: their keys; some stores count them.
+        largest: the bytes of the largest.
+        share: how much of a row of the store it may be.
+    """
+    store = ctx.online.capabilities
+    size = largest + max(map(len, keys), default=0)
+    if store.max_row_bytes is not None and size > store.max_row_bytes * share:
+        most = int(store.max_row_bytes * share)
+        raise InputError(
+            f"a fact of {view.subject} has {size:,} bytes with its key, and {store.name} has room for {most:,}",
+            subject=view.subject,
+            location=view.location,
+            hint="leave out or shorten the largest features, or use another online store",
+        )
+
+
 @dataclass(frozen=True)
 class OnlineWrite:
     """What became of rows that were written directly.
@@ -288,11 +312,13 @@ def prepare_write(
 
     Raises:
         TypeMismatchError: a value could not be read again in its type; names row and column.
+        InputError: a fact is larger than the store takes.
     """
     if view.aggregations:
         spec = timelines_of(ctx, view)
         writer = TimelineWriter(ctx.online, storage.table, spec, ctx.now_us)
-        encoded = encode_timelines(view, spec, batch)
+        encoded = keys, facts, _ = encode_timelines(view, spec, batch)
+        _check_size(ctx, view, keys, facts.largest_bytes, share=_SHARE_OF_A_FACT)
 
         def write_timelines() -> OnlineWrite:
             counts = writer.write(*encoded)
@@ -308,6 +334,7 @@ def prepare_write(
 
         return write_timelines
     rows = encode_facts(view, storage, batch)
+    _check_size(ctx, view, rows.keys, max(map(len, rows.rows), default=0))
 
     def write_rows() -> OnlineWrite:
         result = write_vectored(ctx, rows)
@@ -362,12 +389,16 @@ class CheckedWrite:
         batch: its facts, without those that are refused.
         refused: the numbers of the rows whose event time is too far ahead of now (WR-5).
         guard: what has checked them, and has those that are put apart.
+        table: the table that they are encoded for.
+        call: writes what is encoded.
     """
 
     view: FeatureView
     batch: pa.RecordBatch
     refused: tuple[int, ...]
     guard: Guard
+    table: str
+    call: Callable[[], OnlineWrite]
 
     @classmethod
     def of(cls, ctx: Context, view: FeatureView, df: Any, *, together: bool = True) -> CheckedWrite:
@@ -382,8 +413,10 @@ class CheckedWrite:
 
         Raises:
             RequestError: the view is not online.
-            InputError: a column is missing, a key or time is null, or a value does not fit its type.
+            InputError: a column is missing, a key or time is null, a value does not fit its type, or a fact is larger
+                than the store takes.
             ExpectationError: a fact is not as expected, and keeps all from being written.
+            FunctionError: the function of the view is not found, fails, or breaks a promise.
         """
         if not view.online:
             raise RequestError(
@@ -397,7 +430,9 @@ class CheckedWrite:
         batch, _ = guard.take(facts, row_numbers(view, ahead))
         if together:
             guard.judge()
-        return cls(view, batch, tuple(np.flatnonzero(ahead).tolist()), guard)
+        storage = ctx.snapshot().storage(view.name)
+        call = prepare_write(ctx, view, storage, batch)
+        return cls(view, batch, tuple(np.flatnonzero(ahead).tolist()), guard, storage.table, call)
 
     def write(self, ctx: Context) -> OnlineWrite:
         """Write them; into the table that has replaced the known one, when a full refresh has done so meanwhile.
@@ -406,8 +441,9 @@ class CheckedWrite:
             StoreError: the store fails; running it again converges (WR-7).
         """
         storage = ctx.snapshot().storage(self.view.name)
+        is_same = storage.table == self.table
         try:
-            written = prepare_write(ctx, self.view, storage, self.batch)()
+            written = (self.call if is_same else prepare_write(ctx, self.view, storage, self.batch))()
         except StoreError as error:
             _check_changed(ctx, error)
             newer = ctx.refresh().storage(self.view.name)

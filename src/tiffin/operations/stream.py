@@ -25,10 +25,13 @@ from tiffin.definitions import AvroFormat, KafkaSource, KinesisSource
 from tiffin.errors import StreamError, TiffinError
 from tiffin.messages.table import MessageReader, Taken, isolated
 from tiffin.operations.dead_letters import Send, dead_letters_to
+from tiffin.operations.functions import find_row_functions
+from tiffin.operations.history import history_of
 from tiffin.operations.loader import open_broker, open_schema_registry
 from tiffin.operations.online import CheckedWrite
 from tiffin.operations.stream_counts import PartitionCount, SourceProgress, watermark_us
-from tiffin.planning.stream import StreamPlan, plan_stream
+from tiffin.operations.stream_history import StreamHistory
+from tiffin.planning.stream import StreamPlan, plan_stream, views_of_streams
 from tiffin.time import duration_us, format_us, to_us
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ def run_stream(
     *,
     start: Start | None = None,
     until: Until | None = None,
+    history: bool = False,
     dead_letters: str = "",
     max_dead_letters: int | None = None,
     stop: threading.Event | None = None,
@@ -77,6 +81,8 @@ def run_stream(
         feature_views: which; all that have a stream, are online and enabled when empty.
         start: where to begin; where the group is when left out, and at the earliest message in the first run.
         until: where to end; never when left out.
+        history: append the messages to the history, the batch source of their source, as well, every
+            ``streams.history_seconds``. Such workers have a position of their own.
         dead_letters: a folder or ``topic:NAME``, instead of that of the settings.
         max_dead_letters: more of them in this run are an error; the messages of the batch then stay undone.
         stop: ends the run when set, after the batch that is worked on.
@@ -87,12 +93,14 @@ def run_stream(
 
     Raises:
         NotFoundError: there is no such view.
-        RequestError: a view has no stream that can be read.
+        RequestError: a view has no stream that can be read, or no history to append to.
+        UnsupportedError: its history cannot be appended to.
+        FunctionError: the function of a view is not found, or it is another one than was applied.
         StreamError: a topic is not there, or its broker refuses; or there are too many dead letters.
         StoreError: a store refuses; what was not done is delivered again (WR-7).
     """
     stop = stop or threading.Event()
-    plans = plan_stream(ctx.snapshot(), feature_views)
+    plans = _plans(ctx, ctx.snapshot(), feature_views, history=history)
     with ExitStack() as stack:
         works = [
             stack.enter_context(_opened(ctx, plan, start or Start(), until, dead_letters, max_dead_letters, stop))
@@ -101,6 +109,8 @@ def run_stream(
         told_at = time.monotonic()
         try:
             _run(works, stop, teller(works, progress, told_at))
+            for work in works:
+                work.settle(is_last=True)
         except StoppedError:
             log.info("stopped while waiting; what was not done is delivered again")
         found = [work.progress() for work in works]
@@ -117,7 +127,21 @@ def work_off(ctx: Context, plan: StreamPlan, reader: StreamReader, dead_letters:
         work.reader = reader
         while work.step(0):
             pass
+        work.settle(is_last=True)
         return work.progress()
+
+
+def _plans(ctx: Context, snapshot: Snapshot, names: Sequence[str], *, history: bool) -> list[StreamPlan]:
+    """The plans of some views, with their history or without."""
+    if not history:
+        return plan_stream(snapshot, names)
+    histories = {}
+    for view in views_of_streams(snapshot, names):
+        source = history_of(view)
+        ctx.offline.check_appends_messages(source)
+        assert view.source is not None
+        histories[view.source.name] = ctx.offline.schema(source)
+    return plan_stream(snapshot, names, histories)
 
 
 def start_of(place: datetime | str | None) -> Start:
@@ -194,11 +218,14 @@ def _opened(
 ) -> Iterator[_Work]:
     """A source, ready to be worked off; left as it should be when the run ends."""
     work = _Work(ctx, plan, max_dead_letters, stop)
+    work.is_bounded = until is not None
     broker = open_broker(ctx.config, plan.source, ctx.online)
     try:
         work.send = dead_letters_to(ctx, plan.source.name, broker, dead_letters)
         work.reader = broker.read(plan.group, start, until)
         try:
+            if plan.history is not None:
+                work.history = StreamHistory(ctx, plan.history, f"{plan.source.name} {broker.identity()}")
             yield work
         finally:
             work.reader.close()
@@ -211,6 +238,8 @@ class _Work:
 
     send: Send
     reader: StreamReader
+    history: StreamHistory | None = None
+    is_bounded = False
 
     def __init__(self, ctx: Context, plan: StreamPlan, max_dead: int | None, stop: threading.Event) -> None:
         self._ctx = ctx
@@ -225,6 +254,8 @@ class _Work:
         self._use(ctx.snapshot(), plan)
 
     def _use(self, snapshot: Snapshot, plan: StreamPlan) -> None:
+        # One that is not found, or is another one than was applied, is no fault of a message.
+        find_row_functions(self._ctx, plan.views)
         self._snapshot, self._plan = snapshot, plan
         self._delay_us = allowed_delay_us(plan.source)
         format_ = _format_of(plan.source)
@@ -236,7 +267,10 @@ class _Work:
         """Go by the newest definitions; views that are gone, or not fed any more, are an error."""
         snapshot = self._ctx.snapshot()
         if snapshot is not self._snapshot:
-            (plan,) = plan_stream(snapshot, self._names)
+            (plan,) = _plans(self._ctx, snapshot, self._names, history=self.history is not None)
+            if self.history is not None and plan.history is not None and plan.history != self._plan.history:
+                self._append_history(self.history)
+                self.history.follow(plan.history)
             self._use(snapshot, plan)
 
     def step(self, wait_seconds: float) -> int:
@@ -244,13 +278,14 @@ class _Work:
         messages = self.reader.poll(_BATCH_MESSAGES, _BATCH_BYTES, wait_seconds)
         if messages is None:
             self._ctx.newest.flush()
-            self.reader.done({})
+            # Whoever waits for the end waits for the positions of all.
+            self.settle(is_last=self.is_bounded)
             return 0
         self._follow()
         now_us = self._ctx.now_us()
         taken = self._insist(lambda: self._message_reader.take(messages, now_us))
         taken = taken.without(self._unusable(taken.table, now_us))
-        writes, wrong = isolated(taken.table.num_rows, lambda rows: self._checked(taken.table, rows))
+        (writes, rows), wrong = isolated(taken.table.num_rows, lambda rows: self._checked(taken.table, rows))
         taken = taken.without(wrong)
         self._bury(messages, taken.dead)
         for write in writes:
@@ -258,8 +293,32 @@ class _Work:
             self._written += result.written
             self._stale += result.stale
             self._expired += result.late
-        self.reader.done(self._count(messages, taken, now_us))
+        if self.history is not None and rows is not None:
+            self._keep(self.history, rows, messages, taken)
+        self.reader.mark(self._count(messages, taken, now_us))
+        self.settle()
         return len(messages)
+
+    def settle(self, *, is_last: bool = False) -> None:
+        """Say that everything polled is done, once the history has it, where there is one."""
+        history = self.history
+        if history is not None:
+            if not is_last and not history.is_due():
+                return
+            self._append_history(history)
+        self.reader.done()
+
+    def _append_history(self, history: StreamHistory) -> None:
+        names = {number: self.reader.name(number) for number in self.reader.notes()}
+        self._insist(lambda: history.append(names))
+
+    @staticmethod
+    def _keep(history: StreamHistory, rows: pa.Table, messages: Messages, taken: Taken) -> None:
+        """Hold messages for the history."""
+        numbers = taken.numbers.tolist()
+        history.add(rows, messages.partitions[taken.numbers], [messages.offsets[number] for number in numbers])
+        for number in taken.dead:
+            history.leave_out(int(messages.partitions[number]), messages.offsets[number])
 
     def _unusable(self, table: pa.Table, now_us: int) -> dict[int, str]:
         """Rows that no view can use: too far ahead of now (WR-5), or without the key of any view."""
@@ -277,8 +336,8 @@ class _Work:
             found.setdefault(row, f"it has the key of no view, which is {wanted}")
         return found
 
-    def _checked(self, table: pa.Table, rows: Sequence[int]) -> list[CheckedWrite]:
-        """Some of the rows, checked for every view; a view leaves out rows that lack its own key."""
+    def _checked(self, table: pa.Table, rows: Sequence[int]) -> tuple[list[CheckedWrite], pa.Table | None]:
+        """Some of the rows, checked for every view and the history; a view leaves out rows that lack its own key."""
         import pyarrow as pa
 
         if len(rows) != table.num_rows:
@@ -289,7 +348,7 @@ class _Work:
             part = table if there.all() else table.filter(pa.array(there))
             if part.num_rows:
                 writes.append(CheckedWrite.of(self._ctx, view, part, together=False))
-        return writes
+        return writes, None if self.history is None else self.history.rows(table)
 
     def _bury(self, messages: Messages, dead: Mapping[int, str]) -> None:
         """Send dead letters, and say each new reason once."""
@@ -406,14 +465,19 @@ class StreamStatus:
     watermark_us: int | None
 
 
-def stream_status(ctx: Context, feature_views: Sequence[str] = ()) -> list[StreamStatus]:
+def stream_status(ctx: Context, feature_views: Sequence[str] = (), *, history: bool = False) -> list[StreamStatus]:
     """How far the streams are that feed some views, as their brokers tell; nothing is read or moved.
+
+    Args:
+        ctx: the opened project.
+        feature_views: which; all that have a stream, are online and enabled when empty.
+        history: of the workers that append to the history as well.
 
     Raises:
         NotFoundError, RequestError, StreamError: as ``run_stream`` does.
     """
     found = []
-    for plan in plan_stream(ctx.snapshot(), feature_views):
+    for plan in _plans(ctx, ctx.snapshot(), feature_views, history=history):
         broker = open_broker(ctx.config, plan.source, ctx.online)
         try:
             status = broker.status(plan.group)

@@ -46,6 +46,7 @@ def feed(
     *,
     start: Start | None = None,
     until: Until | None = None,
+    history: bool = False,
     dead_letters: str = "",
     max_dead_letters: int | None = None,
     stop: threading.Event | None = None,
@@ -56,7 +57,8 @@ def feed(
     Arguments, result and errors are those of ``run_stream``.
 
     Raises:
-        UnsupportedError: the engine does not read streams of such a broker, or cannot end at a time that is past.
+        UnsupportedError: the engine does not read streams of such a broker, cannot end at a time that is past, or is
+            to append to a history.
     """
     if ctx.config.stream_engine.type == WORKER:
         return run_stream(
@@ -64,6 +66,7 @@ def feed(
             feature_views,
             start=start,
             until=until,
+            history=history,
             dead_letters=dead_letters,
             max_dead_letters=max_dead_letters,
             stop=stop,
@@ -73,6 +76,11 @@ def feed(
         raise UnsupportedError(
             f"the stream engine {ctx.config.stream_engine.type!r} ends now or never, not at a time",
             hint="end --until now, or leave out stream_engine for this run",
+        )
+    if history:
+        raise UnsupportedError(
+            f"the stream engine {ctx.config.stream_engine.type!r} does not append to a history",
+            hint="run a worker with --history beside it, without stream_engine: it has a position of its own",
         )
     stop = stop or threading.Event()
     engine = open_stream_engine(ctx.config)

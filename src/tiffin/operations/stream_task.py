@@ -128,10 +128,13 @@ class HandedReader(StreamReader):
         self._is_finished = True
         return None
 
-    def done(self, notes: Mapping[int, str], *, flush: bool = False) -> None:
+    def mark(self, notes: Mapping[int, str]) -> None:
+        """Note something about the messages polled so far."""
+        self._notes |= notes
+
+    def done(self, *, flush: bool = False) -> None:
         """Say that everything polled so far is durable."""
         self.ends |= self._polled
-        self._notes |= notes
 
     def notes(self) -> Mapping[int, str]:
         """What is kept with the positions."""

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from tiffin.definitions import FeatureView, StreamSource
+from tiffin.definitions import DataSource, FeatureView, StreamSource
 from tiffin.definitions.transformed_view import TransformedFeatureView
-from tiffin.errors import RequestError
+from tiffin.errors import RequestError, UnsupportedError
 from tiffin.messages.column import MessageColumn
 from tiffin.registry.snapshot import Snapshot
-from tiffin.types import FeatureType, Float32, Float64, Int32, Int64, UnixTimestamp
+from tiffin.types import FeatureType, Float32, Float64, Int32, Int64, UnixTimestamp, from_arrow_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Read wider, and narrowed by each view that wants it so.
 _WIDER: dict[FeatureType, FeatureType] = {Int32: Int64, Float32: Float64}
+
+
+#: Source name to the columns of its history.
+Histories = Mapping[str, Mapping[str, "pa.DataType"]]
+
+
+@dataclass(frozen=True)
+class HistoryPlan:
+    """The history that the messages of a stream are appended to.
+
+    Attributes:
+        source: where it is.
+        types: its columns with their types.
+        paths: for each of them what is read of a message.
+    """
+
+    source: DataSource
+    types: Mapping[str, pa.DataType]
+    paths: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -26,8 +49,9 @@ class StreamPlan:
         columns: what is read of each message.
         keys: for each view the columns that its key is made of.
         time: the column of event times.
-        group: the group of consumers. All views of a source share one; a choice of them has its own, because a position
-            says what all of its views have got.
+        group: the group of consumers. All views of a source share one; a choice of them has its own, and so have views
+            with their history, because a position says what all of them have got.
+        history: what the messages are appended to, where they are.
     """
 
     source: StreamSource
@@ -36,16 +60,35 @@ class StreamPlan:
     keys: tuple[tuple[str, ...], ...]
     time: str
     group: str
+    history: HistoryPlan | None = None
 
 
-def plan_stream(snapshot: Snapshot, names: Sequence[str] = ()) -> list[StreamPlan]:
+def plan_stream(snapshot: Snapshot, names: Sequence[str] = (), histories: Histories | None = None) -> list[StreamPlan]:
     """Which streams are read, for the views that are named, or else for all that are online and enabled.
+
+    Args:
+        snapshot: the definitions.
+        names: the views.
+        histories: for each source the columns of its batch source, when the messages are to be appended to these.
 
     Raises:
         NotFoundError: there is no such view.
         RequestError: a view has no stream that can be read, or is not served; or two views read a field as different
-            types.
+            types; or a column of the history cannot be read of a message.
     """
+    return [
+        _plan(snapshot.project, views, None if histories is None else histories[name], is_whole=is_whole)
+        for name, (views, is_whole) in _views_by_source(snapshot, names).items()
+    ]
+
+
+def views_of_streams(snapshot: Snapshot, names: Sequence[str] = ()) -> list[FeatureView]:
+    """One view of each stream that ``plan_stream`` plans; raises as it does."""
+    return [views[0] for views, _ in _views_by_source(snapshot, names).values()]
+
+
+def _views_by_source(snapshot: Snapshot, names: Sequence[str]) -> dict[str, tuple[list[FeatureView], bool]]:
+    """For each stream the views that are fed from it, and whether these are all that could be."""
     possible = [view for view in snapshot.views.values() if _broker(view)]
     if names:
         chosen = [snapshot.view(name) for name in dict.fromkeys(names)]
@@ -56,15 +99,17 @@ def plan_stream(snapshot: Snapshot, names: Sequence[str] = ()) -> list[StreamPla
     if not chosen:
         hint = "give a view a KafkaSource or a KinesisSource and run `tiffin apply`"
         raise RequestError("no feature view is fed by a stream that can be read", hint=hint)
-    plans = []
+    found = {}
     for name in dict.fromkeys(view.source.name for view in chosen if view.source is not None):
         views = [view for view in chosen if view.source is not None and view.source.name == name]
         whole = [view for view in possible if view.source is not None and view.source.name == name and view.online]
-        plans.append(_plan(snapshot.project, views, is_whole={v.name for v in views} == {v.name for v in whole}))
-    return plans
+        found[name] = views, {view.name for view in views} == {view.name for view in whole}
+    return found
 
 
-def _plan(project: str, views: Sequence[FeatureView], *, is_whole: bool) -> StreamPlan:
+def _plan(
+    project: str, views: Sequence[FeatureView], held: Mapping[str, pa.DataType] | None, *, is_whole: bool
+) -> StreamPlan:
     source = views[0].source
     assert isinstance(source, StreamSource)
     columns: dict[str, MessageColumn] = {}
@@ -81,10 +126,41 @@ def _plan(project: str, views: Sequence[FeatureView], *, is_whole: bool) -> Stre
         if path:
             wanted = MessageColumn(path, UnixTimestamp, is_time=True, is_required=number == 0)
             _add(columns, wanted, views[0])
-    suffix = "" if is_whole else "." + "+".join(sorted(view.name for view in views))
-    return StreamPlan(
-        source, tuple(views), tuple(columns.values()), tuple(keys), times[0], f"tiffin.{project}.{source.name}{suffix}"
-    )
+    history = None if held is None else _history(views[0], held)
+    if history is not None:
+        _add_history(columns, history, views[0])
+    group = f"tiffin.{project}.{source.name}"
+    if history is not None:
+        group += "+history"
+    if not is_whole:
+        group += "." + "+".join(sorted(view.name for view in views))
+    return StreamPlan(source, tuple(views), tuple(columns.values()), tuple(keys), times[0], group, history)
+
+
+def _history(view: FeatureView, types: Mapping[str, pa.DataType]) -> HistoryPlan:
+    """Where each column of the history of a view is found in a message."""
+    stream, batch = view.source, view.batch_source
+    assert stream is not None
+    assert batch is not None
+    # The times may have other names in the history.
+    names = dict(zip((batch.timestamp_field, batch.created_timestamp_column), view.time_columns, strict=True))
+    names = {column: name for column, name in names.items() if column and name}
+    logical = {column: batch.mapping.get(column, column) for column in types}
+    paths = {column: stream.source_column(names.get(name, name)) for column, name in logical.items()}
+    return HistoryPlan(batch, types, paths)
+
+
+def _add_history(columns: dict[str, MessageColumn], history: HistoryPlan, view: FeatureView) -> None:
+    """Read what the history holds, too; what a view reads is read as the view does."""
+    for column, path in history.paths.items():
+        if path in columns:
+            continue
+        try:
+            dtype = from_arrow_type(history.types[column])
+        except UnsupportedError as error:
+            message = f"column {column!r} of {history.source.subject} cannot be read of a message: {error.message}"
+            raise _error(view, message, error.hint) from error
+        columns[path] = MessageColumn(path, _WIDER.get(dtype, dtype))
 
 
 def _read_types(view: FeatureView) -> dict[str, FeatureType]:

@@ -32,10 +32,11 @@ from tiffin.errors import NotFoundError, RequestError, SourceError, nearest
 from tiffin.operations.apply import apply
 from tiffin.operations.context import Context
 from tiffin.operations.frames import facts_table
+from tiffin.operations.history import source_rows
 from tiffin.operations.loader import open_offline
 from tiffin.operations.materialize import materialize
 from tiffin.operations.online import read_online
-from tiffin.operations.push import push, source_rows
+from tiffin.operations.push import push
 from tiffin.operations.repository import load_repository
 from tiffin.operations.retrieve import retrieve
 from tiffin.testing.given import GivenEngine

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -24,9 +27,19 @@ from faults.clicks import (
     views,
     windows,
 )
+from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.contracts.stream import Start, Until
-from tiffin.definitions import Entity, FeatureView, Field, JsonFormat, KafkaSource, PushSource, StreamFeatureView
-from tiffin.errors import NotFoundError, RequestError, StreamError, StreamUnavailableError
+from tiffin.definitions import (
+    Aggregation,
+    Entity,
+    FeatureView,
+    Field,
+    JsonFormat,
+    KafkaSource,
+    PushSource,
+    StreamFeatureView,
+)
+from tiffin.errors import FunctionError, NotFoundError, RequestError, StreamError, StreamUnavailableError
 from tiffin.operations.apply import apply
 from tiffin.operations.materialize import materialize
 from tiffin.operations.online import read_online
@@ -182,6 +195,110 @@ def test_messages_go_through_the_function_of_a_view(kafka: Kafka, tmp_path: Path
     (found,) = run_stream(ctx, until=NOW)
     assert (found.messages, found.written, found.dead) == (3, 1, 1)
     assert read_online(ctx, ["doubled:twice"], {"user": [1, 2]}).to_dict()["twice"] == [0.5, None]
+    ctx.close()
+
+
+def divided(row):
+    return {**row, "ratio": 1 / row["n"]}
+
+
+def read_as_numbers(rows):
+    return {**rows, "ratio": [float(page) for page in rows["page"]]}
+
+
+def total(rows):
+    return {**rows, "ratio": [float(sum(rows["n"]))] * len(rows["n"])}
+
+
+def ratio_view(folder: Path, kafka: Kafka, topic: str, udf: Any, **more: Any) -> StreamFeatureView:
+    (plain, _) = views(folder, kafka.address, topic)
+    schema = [Field(name="ratio", dtype=Float64)]
+    return StreamFeatureView(
+        name="ratios", source=plain.source, entities=plain.entities, mode="python", udf=udf, schema=schema, **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("udf", "singleton", "said"),
+    [
+        (divided, True, "ZeroDivisionError: division by zero"),
+        (read_as_numbers, False, "ValueError: could not convert string to float: 'c'"),
+    ],
+)
+def test_message_on_which_a_function_fails_is_set_aside(
+    kafka: Kafka, tmp_path: Path, udf: Any, singleton: bool, said: str
+) -> None:
+    """STR-3: the others of its batch go through the function, and the stream goes on."""
+    topic = kafka.topic()
+    ctx = repository(tmp_path, ratio_view(tmp_path, kafka, topic, udf, singleton=singleton))
+    wrong = 7, 30
+    kafka.send(
+        topic,
+        [
+            message(n, NOW_US - 1, 0 if n in wrong else n + 1, page="c" if n in wrong else "12"[n % 2])
+            for n in range(40)
+        ],
+    )
+    (found,) = run_stream(ctx, until=NOW)
+    assert (found.messages, found.written, found.dead) == (40, 38, 2)
+    assert [(letter["offset"], said in letter["reason"]) for letter in letters(tmp_path)] == [(7, True), (30, True)]
+    read = read_online(ctx, ["ratios:ratio"], {"user": [6, 7, 8]}).to_dict()["ratio"]
+    assert read == ([1 / 7, None, 1 / 9] if singleton else [1.0, None, 1.0])
+    ctx.close()
+
+
+def test_function_that_mixes_rows_is_an_error_and_no_fault_of_the_messages(kafka: Kafka, tmp_path: Path) -> None:
+    topic = kafka.topic()
+    ctx = repository(tmp_path, ratio_view(tmp_path, kafka, topic, total))
+    kafka.send(topic, [message(n, NOW_US, n) for n in range(4)])
+    with pytest.raises(FunctionError, match="among other rows than for the row alone"):
+        run_stream(ctx, until=NOW)
+    assert letters(tmp_path) == []
+    ctx.close()
+
+
+def test_function_that_is_not_found_ends_the_run_before_a_message_is_touched(
+    kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = kafka.topic()
+    ctx = repository(tmp_path, ratio_view(tmp_path, kafka, topic, divided, singleton=True))
+    kafka.send(topic, [message(1, NOW_US, 1)])
+    monkeypatch.setattr("tiffin.definitions.function._KNOWN", {})
+    monkeypatch.setattr(sys.modules[divided.__module__], "divided", total)
+    with pytest.raises(FunctionError, match="another function than was applied"):
+        run_stream(ctx, until=NOW)
+    assert letters(tmp_path) == []
+    ctx.close()
+
+
+class NarrowStore(MemoryOnlineStore):
+    """Takes short rows, as DynamoDB does, only shorter."""
+
+    capabilities = replace(MemoryOnlineStore.capabilities, name="narrow", max_row_bytes=4_000)
+
+
+def test_fact_that_is_too_large_for_the_store_is_set_aside(kafka: Kafka, tmp_path: Path) -> None:
+    """STR-3: in a plain view and in windows; no view takes a part of the message."""
+    topic = kafka.topic()
+    (plain, windows) = views(tmp_path, kafka.address, topic)
+    pages = FeatureView(
+        name="pages",
+        source=plain.source,
+        entities=plain.entities,
+        aggregations=[Aggregation(column="page", function="last", time_window=timedelta(hours=1), name="last_page")],
+    )
+    ctx = repository(tmp_path, [plain, windows, pages], store=NarrowStore())
+    kafka.send(topic, [message(n, NOW_US - 1, n, page="x" * length) for n, length in enumerate([9, 5_000, 3_000, 90])])
+    (found,) = run_stream(ctx, until=NOW)
+    assert (found.messages, found.dead) == (4, 2)
+    first, second = letters(tmp_path)
+    assert "a fact of feature view clicks has 5," in first["reason"]
+    assert "narrow has room for 4,000" in first["reason"]
+    assert "a fact of feature view pages has 3," in second["reason"]
+    assert [n for _, _, n in values(ctx, range(4))] == [0, None, None, 3]
+    read = read_online(ctx, ["pages:last_page", "spending:day_count"], {"user": [0, 1, 2, 3]}).to_dict()
+    assert [None if page is None else len(page) for page in read["last_page"]] == [9, None, None, 90]
+    assert read["day_count"] == [1, 0, 0, 1]
     ctx.close()
 
 

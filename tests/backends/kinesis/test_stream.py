@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ import botocore.session
 import pytest
 
 from faults.clicks import NOW_US, SECOND_US, TABLE, message, repository
-from servers import moto_server, need_module
+from servers import moto_server, need_module, wait_until
 from tiffin.contracts.stream import Start, Until
 from tiffin.definitions import Entity, FeatureView, Field, JsonFormat, KinesisSource
 from tiffin.errors import StreamError, UnsupportedError
 from tiffin.operations.apply import apply
 from tiffin.operations.online import read_online
 from tiffin.operations.stream import run_stream, stream_status
+from tiffin.operations.stream_counts import SourceProgress
 from tiffin.time import to_us
 from tiffin.types import Float64, Int64, String, ValueType
 
@@ -73,7 +76,8 @@ def opened(folder: Path, kinesis: Kinesis, name: str = ""):
     )
     schema = [Field(name="amount", dtype=Float64), Field(name="n", dtype=Int64), Field(name="shard_key", dtype=String)]
     user = Entity(name="user", value_type=ValueType.INT64)
-    ctx = repository(folder, None, kinesis={"endpoint_url": kinesis.url, "reads_per_second": 50.0})
+    options = {"endpoint_url": kinesis.url, "reads_per_second": 50.0, "session_timeout_seconds": 0.8}
+    ctx = repository(folder, None, kinesis=options)
     apply(ctx, [FeatureView(name="clicks", source=source, entities=[user], schema=schema)])
     return ctx
 
@@ -136,6 +140,48 @@ def test_splits_and_merges_are_followed(kinesis: Kinesis, tmp_path: Path) -> Non
     (again,) = run_stream(ctx, start=Start("earliest"), until=NOW)
     assert (again.messages, again.written) == (80, 0)
     ctx.close()
+
+
+def test_workers_share_the_shards_and_take_over_where_one_leaves(kinesis: Kinesis, tmp_path: Path) -> None:
+    """STR-1: whoever reads a shard goes on where the others have got to."""
+    contexts = [opened(tmp_path, kinesis), opened(tmp_path, kinesis)]
+    stops = [threading.Event(), threading.Event()]
+    seen = [0, 0]
+    sent = itertools.count()
+
+    def work(number: int) -> None:
+        def tell(found: Sequence[SourceProgress]) -> None:
+            seen[number] = found[0].messages
+
+        run_stream(contexts[number], stop=stops[number], progress=tell)
+
+    def are_served(count: int) -> bool:
+        return served(contexts[0], range(count)) == list(range(count))
+
+    def send(count: int) -> int:
+        last = next(sent)
+        numbers = [last, *(next(sent) for _ in range(count - 1))]
+        kinesis.send([message(n, NOW_US - n, n) for n in numbers])
+        return numbers[-1] + 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: send(4) > 0 and min(seen) > 0, "both workers", pause_seconds=0.1)
+        stops[0].set()
+        threads[0].join(30)
+        total = send(50)
+        wait_until(lambda: are_served(total), "all of it", pause_seconds=0.05)
+    finally:
+        for stop in stops:
+            stop.set()
+        for thread in threads:
+            thread.join(30)
+    (status,) = stream_status(contexts[0])
+    assert sum(part.count.messages for part in status.partitions) >= total
+    for ctx in contexts:
+        ctx.close()
 
 
 def test_reading_begins_and_ends_where_it_is_told_to(kinesis: Kinesis, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_spark_leaves_what_a_worker_leaves(tmp_path: Path) -> None:
     read = read_online(ctx, ["tenants:tenant", "tenants:n"], {"user": [7, 8]}).to_dict(include_event_timestamps=True)
     assert (read["tenant"], read["n"], read["n__ts"]) == (["b", None], [1, 2], [NOW_US // SECOND_US] * 2)
     ctx.close()
-    check(tmp_path, kafka, topic, messages, kafka=PASSWORD)
+    check(tmp_path, kafka, topic, messages, is_kept=False, kafka=PASSWORD)
     assert not says_the_password(home)
 
 
@@ -118,20 +118,20 @@ def test_lost_machines_and_drivers_leave_an_undisturbed_state(tmp_path: Path) ->
 
         kafka.send(topic, messages[:4_000])
         with driver(spark.home, tmp_path, settings, "never") as first:
-            wait_for(watcher, 400, seconds=SECONDS)
+            wait_for(watcher, 400, is_kept=False, seconds=SECONDS)
             spark.workers[0].stop()
-            wait_for(watcher, 4_000, seconds=SECONDS)
+            wait_for(watcher, 4_000, is_kept=False, seconds=SECONDS)
             kafka.send(topic, messages[4_000:])
-            wait_for(watcher, 4_400, seconds=SECONDS)
+            wait_for(watcher, 4_400, is_kept=False, seconds=SECONDS)
             first.kill()
         spark.workers[0].start()
         with driver(spark.home, tmp_path, settings, "never") as second:
-            wait_for(watcher, len(messages), seconds=SECONDS)
+            wait_for(watcher, len(messages), is_kept=False, seconds=SECONDS)
             second.send_signal(signal.SIGTERM)
             out, _ = second.communicate(timeout=SECONDS)
         (found,) = json.loads(out)
         assert second.returncode == 0
         assert 0 < found["messages"] <= len(messages) - 4_400
         assert found["lag"] == 0
-        check(tmp_path, kafka, topic, messages, kafka=PASSWORD, online=online)
+        check(tmp_path, kafka, topic, messages, is_kept=False, kafka=PASSWORD, online=online)
         assert not says_the_password(spark.home)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,18 @@ def test_a_push_appends_to_the_history_and_rewrites_nothing(path: str, tmp_path:
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
     store.materialize_incremental("2024-06-01T12:00:00Z")
     assert online(store)[0] == offline(store)
+
+
+def test_a_row_that_is_too_large_for_the_store_is_refused_before_any_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WR-6: in the second of two views, both of which could be written to."""
+    store = opened(tmp_path)
+    kind = type(store.context.online)
+    monkeypatch.setattr(kind, "capabilities", replace(kind.capabilities, max_row_bytes=1_000))
+    with pytest.raises(InputError, match=r"a fact of feature view notes has 1,\d+ bytes with its key"):
+        store.push("pushed", rows(10, 20, note=["x", "y" * 1_000]), to=PushMode.ONLINE_AND_OFFLINE)
+    assert (online(store), offline(store)) == (([None, None], [None, None]), [1, 2])
 
 
 @pytest.mark.parametrize("to", [PushMode.ONLINE, PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 
-from tiffin.backends.duckdb.append import append_rows
+from tiffin.backends.duckdb.append import append_messages, append_rows, appended_folder
 from tiffin.backends.duckdb.asof import AsofJoin, Facts
 from tiffin.backends.duckdb.config import DuckDBOptions
 from tiffin.backends.duckdb.load import every_fact, load_bounds, newest_facts
@@ -183,6 +183,22 @@ class DuckDBEngine(OfflineEngine):
         if found is None or found[0] != print_:
             found = self._newest[file, column] = (print_, footer_newest_us(file, column))
         return found[1]
+
+    def check_appends_messages(self, source: DataSource) -> None:
+        """Messages are appended to Parquet files in local folders."""
+        appended_folder(source, self._base_path)
+
+    def append_messages(
+        self,
+        source: DataSource,
+        rows: pa.Table,
+        stream: str,
+        partition: str,
+        offsets: Sequence[int],
+        left_out: Sequence[int] = (),
+    ) -> int:
+        """Append rows as a Parquet file that is called by its messages, without those that such files hold."""
+        return append_messages(source, rows, self._base_path, stream, partition, offsets, left_out)
 
     def to_sql(self, plan: RetrievalPlan, time_column: str) -> str:
         """The plan as one query over a table ``entity_df``, for DuckDB."""

@@ -73,6 +73,7 @@ class KafkaReader(StreamReader):
         self._done: dict[int, int] = {}
         self._sent: dict[int, int] = {}
         self._committed: dict[int, int] = {}
+        self._marks: dict[int, str] = {}
         self._notes: dict[int, str] = {}
         self._held: list[Message] = []
         self._committed_at = time.monotonic()
@@ -161,15 +162,19 @@ class KafkaReader(StreamReader):
 
     # --- Positions ---------------------------------------------------------------------------------------------------
 
-    def done(self, notes: Mapping[int, str], *, flush: bool = False) -> None:
+    def mark(self, notes: Mapping[int, str]) -> None:
+        """Note something, to be committed together with the positions."""
+        self._marks |= {partition: note for partition, note in notes.items() if partition in self._polled}
+
+    def done(self, *, flush: bool = False) -> None:
         """Say that everything polled so far is durable; committed now and then."""
         self._done |= self._polled
-        self._notes |= {partition: note for partition, note in notes.items() if partition in self._polled}
+        self._notes |= self._marks
         self._commit(flush=flush)
 
     def notes(self) -> Mapping[int, str]:
-        """What was committed together with the positions."""
-        return dict(self._notes)
+        """What was marked last, else committed together with the positions."""
+        return dict(self._marks)
 
     def _commit(self, *, flush: bool) -> None:
         if not flush and time.monotonic() < self._committed_at + _COMMIT_SECONDS:
@@ -218,7 +223,7 @@ class KafkaReader(StreamReader):
             self._began.add(partition)
             self._polled[partition] = self._done[partition] = offset
             self._committed[partition] = self._sent[partition] = place.offset
-            self._notes[partition] = place.metadata or ""
+            self._marks[partition] = self._notes[partition] = place.metadata or ""
             positions.append(TopicPartition(self._topic, partition, offset))
         consumer.incremental_assign(positions)
         # A partition that comes back would still be paused, if it was when it went.
@@ -256,7 +261,7 @@ class KafkaReader(StreamReader):
 
     def _forget(self, places: Sequence[TopicPartition]) -> None:
         for place in places:
-            for known in (self._polled, self._done, self._sent, self._committed, self._notes):
+            for known in (self._polled, self._done, self._sent, self._committed, self._marks, self._notes):
                 known.pop(place.partition, None)
         gone = {place.partition for place in places}
         self._held = [message for message in self._held if message.partition() not in gone]

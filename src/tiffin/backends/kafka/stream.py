@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tiffin.backends.kafka.config import KafkaOptions
@@ -30,6 +30,8 @@ log = logging.getLogger("tiffin.kafka")
 
 #: A broker that comes back is found so soon.
 _RECONNECT_MS = 1_000
+#: So begin the ids of the clusters that librdkafka plays for tests; their topics have no ids.
+_MOCK = "mockCluster"
 
 
 class KafkaBroker(StreamBroker):
@@ -84,6 +86,19 @@ class KafkaBroker(StreamBroker):
             timeout_seconds=self._options.timeout_seconds,
             wrap=self.wrapped,
         )
+
+    def identity(self) -> str:
+        """The topic's own id."""
+        admin = self._opened(AdminClient, self._settings())
+        if (self._metadata(admin).cluster_id or "").startswith(_MOCK):
+            return ""
+        (told,) = admin.describe_topics(
+            TopicCollection([self._topic]), request_timeout=self._options.timeout_seconds
+        ).values()
+        try:
+            return str(told.result().topic_id)
+        except KafkaException as error:
+            raise self.wrapped(error.args[0]) from error
 
     def status(self, group: str) -> list[PartitionStatus]:
         """How far a group is."""
@@ -202,14 +217,7 @@ class KafkaBroker(StreamBroker):
             StreamError: there is no such topic.
             StreamUnavailableError: the brokers cannot be reached.
         """
-        self._last_error = None
-        admin = self._opened(AdminClient, self._settings())
-        try:
-            topics = admin.list_topics(timeout=self._options.timeout_seconds).topics
-        except KafkaException as error:
-            # What librdkafka tells here is that time is up; why, it tells by the callback.
-            admin.poll(0)
-            raise self.wrapped(self._last_error or error.args[0]) from error
+        topics = self._metadata(self._opened(AdminClient, self._settings())).topics
         if self._topic not in topics:
             raise StreamError(
                 f"there is no topic {self._topic!r} at {self._servers}",
@@ -217,6 +225,16 @@ class KafkaBroker(StreamBroker):
                 hint=nearest(self._topic, [name for name in topics if not name.startswith("__")]),
             )
         return sorted(topics[self._topic].partitions)
+
+    def _metadata(self, admin: AdminClient) -> Any:
+        """What the brokers tell of themselves and of their topics."""
+        self._last_error = None
+        try:
+            return admin.list_topics(timeout=self._options.timeout_seconds)
+        except KafkaException as error:
+            # What librdkafka tells here is that time is up; why, it tells by the callback.
+            admin.poll(0)
+            raise self.wrapped(self._last_error or error.args[0]) from error
 
     def wrapped(self, error: KafkaError) -> StreamError:
         """An error of librdkafka, or what it told before when that says more."""

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tiffin.backends.kinesis.roster import Roster
 from tiffin.contracts.stream import Cursors, Messages, Start, StreamReader, Until
-from tiffin.errors import StreamUnavailableError
+from tiffin.errors import StoreUnavailableError, StreamUnavailableError
 from tiffin.time import from_us, to_us
 
 log = logging.getLogger("tiffin.kinesis")
@@ -82,6 +83,7 @@ class _Reading:
         iterator: for the next call; empty where one is to be had first.
         next_at: the next call, by the monotonic clock.
         is_at_end: nothing waited in it when it was asked last, or the end of the run is reached.
+        is_own: this worker reads it; not another one.
     """
 
     shard: Shard
@@ -92,6 +94,7 @@ class _Reading:
     iterator: str = ""
     next_at: float = 0.0
     is_at_end: bool = False
+    is_own: bool = True
 
 
 class KinesisReader(StreamReader):
@@ -103,6 +106,7 @@ class KinesisReader(StreamReader):
         positions: of the group.
         start: where to begin in a shard without a position, or in all of them.
         until: where to end; a time that is still to come means what is there.
+        roster: the workers that share the shards; ``None`` for a worker that reads all.
         seconds_between_reads: of one shard.
         failures: wraps errors.
     """
@@ -115,6 +119,7 @@ class KinesisReader(StreamReader):
         *,
         start: Start,
         until: Until | None,
+        roster: Roster | None,
         seconds_between_reads: float,
         failures: Callable[[], AbstractContextManager[None]],
     ) -> None:
@@ -123,20 +128,26 @@ class KinesisReader(StreamReader):
         self._positions = positions
         self._start = start
         self._until = until
+        self._roster = roster
         self._pause = seconds_between_reads
         self._failures = failures
         self._readings: list[_Reading] = []
         self._kept_at = time.monotonic()
+        if roster is not None:
+            roster.enter()
         self._find_shards(is_first=True)
 
     def _find_shards(self, *, is_first: bool = False) -> None:
         """Take up shards that are not read yet and whose parents are done, as far as these are still there."""
         shards = list_shards(self._client, self._stream)
         there = {shard.name for shard in shards}
+        own = there if self._roster is None else self._roster.own(list(there))
+        self._readings = [self._divided(reading, is_own=reading.shard.name in own) for reading in self._readings]
         for shard in shards:
-            done = {reading.shard.name for reading in self._readings if reading.polled.is_closed}
             known = {reading.shard.name for reading in self._readings}
-            if shard.name in known or any(parent in there and parent not in done for parent in shard.parents):
+            if shard.name in known or shard.name not in own:
+                continue
+            if any(parent in there and not self._is_done(parent) for parent in shard.parents):
                 continue
             position = self._positions.of(shard.name)
             begin = self._begin(shard, position, is_new=not is_first and bool(shard.parents))
@@ -144,10 +155,32 @@ class KinesisReader(StreamReader):
                 position = Position(note=position.note)
             self._readings.append(_Reading(shard, position, begin, done=position, kept=position))
 
+    def _divided(self, reading: _Reading, *, is_own: bool) -> _Reading:
+        """A shard, let go of, or taken up again where the others have got to."""
+        if is_own and not reading.is_own:
+            position = self._positions.of(reading.shard.name)
+            return _Reading(reading.shard, position, self._began_at(position), done=position, kept=position)
+        if reading.is_own and not is_own:
+            # What was polled and is not done comes again, to whoever has the shard now.
+            self._keep_one(reading)
+            reading.is_own = False
+        return reading
+
+    def _is_done(self, shard: str) -> bool:
+        """Whether a shard is closed and read, by this worker or, as its position tells, by another one."""
+        mine = [reading for reading in self._readings if reading.shard.name == shard and reading.is_own]
+        return mine[0].polled.is_closed if mine else self._positions.of(shard).is_closed
+
+    @staticmethod
+    def _began_at(position: Position) -> Mapping[str, Any]:
+        if position.offset:
+            return {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": position.offset}
+        return {"ShardIteratorType": "TRIM_HORIZON"}
+
     def _begin(self, shard: Shard, position: Position, *, is_new: bool) -> Mapping[str, Any]:
         place = self._start.place
-        if place == "committed" and position.offset:
-            return {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": position.offset}
+        if place == "committed":
+            return self._began_at(position)
         if place == "latest" and not is_new:
             return {"ShardIteratorType": "LATEST"}
         if place == "time":
@@ -160,15 +193,17 @@ class KinesisReader(StreamReader):
         while True:
             try:
                 with self._failures():
+                    if self._roster is not None and self._roster.enter():
+                        self._find_shards()
                     found = self._read_due(max_messages, max_bytes)
-            except StreamUnavailableError as error:
+            except (StreamUnavailableError, StoreUnavailableError) as error:
                 log.warning("%s", error.message)
                 for reading in self._readings:
                     reading.next_at = time.monotonic() + _PAUSE_SECONDS
                 found = []
             if found:
                 return self._messages(found)
-            open_ = [reading.next_at for reading in self._readings if not reading.polled.is_closed]
+            open_ = [each.next_at for each in self._readings if each.is_own and not each.polled.is_closed]
             wake_at = min([until, *open_])
             self._keep(flush=False)
             if time.monotonic() >= until or not open_ or wake_at >= until:
@@ -182,11 +217,14 @@ class KinesisReader(StreamReader):
         for number, reading in enumerate(self._readings):
             if len(found) >= max_messages or size >= max_bytes:
                 break
-            if not reading.polled.is_closed and time.monotonic() >= reading.next_at:
+            if reading.is_own and not reading.polled.is_closed and time.monotonic() >= reading.next_at:
                 records = self._read(reading, min(_MOST_RECORDS, max_messages - len(found)))
                 size += sum(len(record["Data"]) for record in records)
                 found += [(number, record) for record in records]
-        if any(reading.polled.is_closed and reading.shard.name not in self._followed() for reading in self._readings):
+        # Workers that share the shards look for new ones whenever they read their list.
+        if self._roster is None and any(
+            reading.polled.is_closed and reading.shard.name not in self._followed() for reading in self._readings
+        ):
             self._find_shards()
         return found
 
@@ -215,10 +253,7 @@ class KinesisReader(StreamReader):
             is_last, records = is_last or len(before) < len(records), before
         if records:
             reading.polled = replace_offset(reading.polled, records[-1]["SequenceNumber"])
-            reading.begin = {
-                "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
-                "StartingSequenceNumber": reading.polled.offset,
-            }
+            reading.begin = self._began_at(reading.polled)
         if not answer.get("NextShardIterator"):
             reading.polled = Position(reading.polled.offset, True, reading.polled.note)
         reading.is_at_end = is_last
@@ -238,28 +273,45 @@ class KinesisReader(StreamReader):
             lambda: [()] * len(records),
         )
 
-    def done(self, notes: Mapping[int, str], *, flush: bool = False) -> None:
+    def mark(self, notes: Mapping[int, str]) -> None:
+        """Note something, to be kept with the positions."""
+        for number, note in notes.items():
+            reading = self._readings[number]
+            reading.polled = Position(reading.polled.offset, reading.polled.is_closed, note)
+
+    def done(self, *, flush: bool = False) -> None:
         """Say that everything polled so far is durable; kept now and then."""
-        for number, reading in enumerate(self._readings):
-            note = notes.get(number, reading.done.note)
-            reading.done = Position(reading.polled.offset, reading.polled.is_closed, note)
+        for reading in self._readings:
+            reading.done = reading.polled
         self._keep(flush=flush)
 
     def _keep(self, *, flush: bool) -> None:
         if not flush and time.monotonic() < self._kept_at + _COMMIT_SECONDS:
             return
         self._kept_at = time.monotonic()
-        for reading in self._readings:
-            if reading.done != reading.kept:
-                self._positions.keep(reading.shard.name, reading.done)
-                reading.kept = reading.done
+        try:
+            for reading in self._readings:
+                if reading.is_own:
+                    self._keep_one(reading)
+        except StoreUnavailableError as error:
+            if flush:
+                raise
+            # A crash before the next time works off again what is not kept.
+            log.info("positions are not kept: %s", error.message)
+
+    def _keep_one(self, reading: _Reading) -> None:
+        if reading.done != reading.kept:
+            self._positions.keep(reading.shard.name, reading.done)
+            reading.kept = reading.done
 
     def notes(self) -> Mapping[int, str]:
-        """What is kept with the positions."""
-        return {number: reading.done.note for number, reading in enumerate(self._readings)}
+        """What was marked last, else kept with the positions."""
+        return {number: reading.polled.note for number, reading in enumerate(self._readings) if reading.is_own}
 
     def keep_alive(self) -> None:
-        """Nothing to do: there is no group to stay in."""
+        """Stay in the list of workers; shards move only while polling."""
+        if self._roster is not None:
+            self._roster.enter()
 
     def name(self, partition: int) -> str:
         """The shard's name."""
@@ -276,8 +328,10 @@ class KinesisReader(StreamReader):
         return None
 
     def close(self) -> None:
-        """Keep what is done."""
+        """Keep what is done, and leave the shards to the others."""
         self._keep(flush=True)
+        if self._roster is not None:
+            self._roster.leave()
 
 
 def replace_offset(position: Position, offset: str) -> Position:

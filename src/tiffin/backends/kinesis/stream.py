@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from tiffin.backends.kinesis.config import KinesisOptions
 from tiffin.backends.kinesis.reader import KinesisReader, Positions, list_shards
+from tiffin.backends.kinesis.roster import Roster
 from tiffin.contracts.options import options_from
 from tiffin.contracts.stream import (
     Cursors,
@@ -37,11 +38,11 @@ _CREDENTIALS = (
 
 
 class KinesisBroker(StreamBroker):
-    """A stream. Each worker reads all of its shards; a further one changes nothing and takes over where one is lost."""
+    """A stream. Workers share its shards by a list of their own; one that reads up to an end reads all of them."""
 
     capabilities: ClassVar[StreamCapabilities] = StreamCapabilities(
         name="kinesis",
-        shares=False,
+        shares=True,
         publishes=False,
         link="https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html",
     )
@@ -76,7 +77,8 @@ class KinesisBroker(StreamBroker):
         return cls(source, options_from(KinesisOptions, "streams.kinesis", options), cursors)
 
     def read(self, group: str, start: Start, until: Until | None) -> KinesisReader:
-        """Read all shards."""
+        """Read the shards that are this worker's; all of them where there is an end."""
+        roster = Roster(self._cursors, group, self._options.session_timeout_seconds) if until is None else None
         with self._failures():
             return KinesisReader(
                 self._client,
@@ -84,9 +86,16 @@ class KinesisBroker(StreamBroker):
                 Positions(self._cursors, group),
                 start=start,
                 until=until,
+                roster=roster,
                 seconds_between_reads=1 / self._options.reads_per_second,
                 failures=self._failures,
             )
+
+    def identity(self) -> str:
+        """Its name and when it was made."""
+        with self._failures():
+            told = self._client.describe_stream_summary(StreamName=self._name)["StreamDescriptionSummary"]
+        return f"{told['StreamARN']} {told['StreamCreationTimestamp']}"
 
     def status(self, group: str) -> list[PartitionStatus]:
         """How far a group is; Kinesis does not tell how many records wait."""

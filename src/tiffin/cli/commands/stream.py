@@ -37,6 +37,7 @@ def stream() -> None:
     help="earliest, latest, or a time in ISO 8601; where the group is, when left out.",
 )
 @click.option("--until", metavar="WHEN", help="now, or a time in ISO 8601: end there, instead of never.")
+@click.option("--history", is_flag=True, help="Append the messages to the history, the batch source, as well.")
 @click.option("--dead-letters", default="", metavar="PLACE", help="A folder, or topic:NAME, instead of the settings'.")
 @click.option("--max-dead-letters", type=click.IntRange(min=0), metavar="N", help="Stop when there are more.")
 @json_option
@@ -46,6 +47,7 @@ def run(
     views: tuple[str, ...],
     start: str | None,
     until: str | None,
+    history: bool,
     dead_letters: str,
     max_dead_letters: int | None,
     as_json: bool,
@@ -61,6 +63,7 @@ def run(
             list(views),
             start=start,
             until=until,
+            history=history,
             dead_letters=dead_letters,
             max_dead_letters=max_dead_letters,
             stop=stop,
@@ -78,12 +81,13 @@ def run(
 
 @stream.command()
 @click.argument("views", nargs=-1, metavar="[VIEW]...")
+@click.option("--history", is_flag=True, help="Of the workers that append to the history as well.")
 @json_option
 @pass_invocation
-def status(invocation: Invocation, views: tuple[str, ...], as_json: bool) -> None:
+def status(invocation: Invocation, views: tuple[str, ...], history: bool, as_json: bool) -> None:
     """Show how far the streams have been worked off."""
     with invocation.store() as store:
-        found = store.stream_status(list(views))
+        found = store.stream_status(list(views), history=history)
     if as_json:
         print_json({"sources": [_status_data(each) for each in found]})
         return

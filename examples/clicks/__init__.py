@@ -1,0 +1,1 @@
+"""Clicks of users, from Kafka into features."""

@@ -1,0 +1,1 @@
+"""The feature repository of the clicks example."""
