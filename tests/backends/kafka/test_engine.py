@@ -221,6 +221,8 @@ def test_what_an_engine_cannot_do_is_refused_before_anything_runs(kafka: Kafka, 
     ctx = repository(tmp_path, click_view(kafka.address, topic), engine=HERE)
     with pytest.raises(UnsupportedError, match="ends now or never, not at a time"):
         feed(ctx, until=Until(NOW_US))
+    with pytest.raises(UnsupportedError, match="does not append to a history"):
+        feed(ctx, until=NOW, history=True)
     ctx.close()
     shards = FeatureView(
         name="shards",
