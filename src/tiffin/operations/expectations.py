@@ -25,7 +25,7 @@ from tiffin.operations.quarantine import Quarantine
 from tiffin.planning.expectations import Check, Checks, plan_checks, whole_pattern
 from tiffin.time import format_duration, format_us, from_us
 from tiffin.windows.conditions import Not, is_true
-from tiffin.windows.hashing import hashes_of, mixed
+from tiffin.windows.hashing import row_hashes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -236,6 +236,8 @@ class _Seen:
 
     def add(self, columns: Mapping[str, pa.Array], good: BoolArray) -> None:
         """Remember the facts of a batch that go on."""
+        import pyarrow as pa
+
         self.rows += int(good.sum())
         if not good.any():
             return
@@ -244,7 +246,7 @@ class _Seen:
         for names, held in self._hashes.items():
             parts = [columns[name] for name in names]
             there = np.logical_and.reduce([good, *(valid_mask(part) for part in parts)])
-            held.append(_row_hashes(parts, there))
+            held.append(row_hashes([part.filter(pa.array(there)) for part in parts]))
 
     def unmet(self, item: Expectation, end_us: int | None) -> str:
         """What was found instead; empty where it is as expected."""
@@ -311,16 +313,6 @@ def _bits(column: pa.Array) -> BoolArray:
     import pyarrow as pa
 
     return numpy_values(column.cast(pa.uint8()), np.uint8).astype(np.bool_)
-
-
-def _row_hashes(columns: list[pa.Array], wanted: BoolArray) -> NDArray[np.uint64]:
-    """A hash of the values of each wanted row, none of which is null."""
-    import pyarrow as pa
-
-    found = np.zeros(int(wanted.sum()), np.uint64)
-    for column in columns:
-        found = mixed(found ^ hashes_of(column.filter(pa.array(wanted))))
-    return found
 
 
 def _shown_fact(batch: Batch, row: int, view: FeatureView, item: Expectation) -> str:

@@ -20,7 +20,7 @@ from tiffin.quality.history import keep_profile
 from tiffin.quality.profiles import Profile, profile_columns, with_every_number
 from tiffin.time import MIN_US, format_us, to_us
 from tiffin.types import UnixTimestamp, arrow_type
-from tiffin.windows.hashing import hashes_of, mixed
+from tiffin.windows.hashing import row_hashes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -209,7 +209,7 @@ def _sampled_keys(ctx: Context, view: FeatureView, sample: int) -> pa.Table:
     kept, least = pa.table({name: [] for name in view.join_keys}), np.empty(0, np.uint64)
     for batch in _facts(ctx, ScanPlan(facts, (), (), None, ctx.now_us(), None)):
         table = pa.Table.from_batches([batch]).select(list(view.join_keys)).drop_null()
-        hashes = _row_hashes(table)
+        hashes = row_hashes([single_chunk(table[name]) for name in view.join_keys])
         if len(least) == sample:
             closer = np.flatnonzero(hashes < least[-1])
             table, hashes = table.take(pa.array(closer)), hashes[closer]
@@ -217,11 +217,3 @@ def _sampled_keys(ctx: Context, view: FeatureView, sample: int) -> pa.Table:
         least, places = np.unique(np.concatenate([least, hashes]), return_index=True)
         least, kept = least[:sample], table.take(pa.array(places[:sample]))
     return kept
-
-
-def _row_hashes(table: pa.Table) -> Any:
-    """(n,) a hash of each row; no value is null."""
-    found = np.zeros(table.num_rows, np.uint64)
-    for name in table.column_names:
-        found = mixed(found ^ hashes_of(single_chunk(table[name])))
-    return found

@@ -16,6 +16,7 @@ variant 13 of D. Stafford, "Better bit mixing", 2011.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,6 +84,14 @@ def hashes_of(column: pa.Array) -> UInt64Array:
     found = np.empty(len(column), np.uint64)
     for start in range(0, len(column), _BLOCK):
         found[start : start + _BLOCK] = hashes(column.slice(start, _BLOCK))
+    return found
+
+
+def row_hashes(columns: Sequence[pa.Array]) -> UInt64Array:
+    """(n,) the hashes of rows, from (n,) columns of them without nulls; there is at least one."""
+    found = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        found = mixed(found ^ hashes_of(column))
     return found
 
 
