@@ -18,7 +18,7 @@ from tiffin.operations.stream import run_stream, stream_status
 
 def undisturbed(folder: Path, broker: Kafka, topic: str) -> dict[bytes, bytes]:
     """What one run from the beginning to the end leaves, in a project of its own."""
-    calm = repository(folder, views(folder, kafka.address, topic), project="calm")
+    calm = repository(folder, views(folder, broker.address, topic), project="calm")
     run_stream(calm, until=Until())
     rows = dict(calm.online.scan_all(TABLE.replace("tests", "calm")))
     calm.close()
