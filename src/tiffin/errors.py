@@ -191,6 +191,10 @@ class SourceError(TiffinError):
     http_status = 422
 
 
+class EmptyLogError(SourceError):
+    """Nothing was logged in the period that is looked at, and nothing is wrong with the log."""
+
+
 class UnsupportedError(TiffinError, NotImplementedError):
     """The chosen backend, or this version of tiffin, cannot do what is asked; nothing was run."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tiffin.operations.context import Context
+
+T = TypeVar("T")
 
 _KEPT = "quarantine"
 #: The columns that stand beside those of a fact: its times, when it was put here, and why.
@@ -136,11 +138,32 @@ def read_quarantine(ctx: Context, view: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     ctx.snapshot().view(view)
-    tables = []
-    for path in sorted(quality_folder(ctx, _KEPT, view).glob("[!.]*.parquet")):
-        try:
-            tables.append(pq.read_table(path))
-        except (OSError, pa.ArrowException) as error:
-            hint = "remove the file, or bring it back"
-            raise StoreError(f"{path} cannot be read: {error}", subject=str(path), hint=hint) from error
+    tables = [_read(path, pq.read_table) for path in _files(ctx, view)]
     return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+
+
+def count_quarantined(ctx: Context, view: str, since_us: int) -> int:
+    """How many facts of a view were put apart since a moment; the ends of the files say it.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    # A file is called by its moment.
+    recent = (path for path in _files(ctx, view) if int(path.name.partition("-")[0]) >= since_us)
+    return sum(_read(path, pq.read_metadata).num_rows for path in recent)
+
+
+def _files(ctx: Context, view: str) -> list[Path]:
+    return sorted(quality_folder(ctx, _KEPT, view).glob("[!.]*.parquet"))
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
+    import pyarrow as pa
+
+    try:
+        return read(path)
+    except (OSError, pa.ArrowException) as error:
+        hint = "remove the file, or bring it back"
+        raise StoreError(f"{path} cannot be read: {error}", subject=str(path), hint=hint) from error

@@ -12,6 +12,8 @@ from tiffin.quality.alerts import AlertBook
 from tiffin.quality.channels import open_channel
 from tiffin.quality.checks import Check, Finding
 from tiffin.quality.freshness_check import FreshnessCheck
+from tiffin.quality.quarantine_check import QuarantineCheck
+from tiffin.quality.verify_check import VerifyCheck
 from tiffin.time import format_us
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tiffin.monitor")
 
 #: The checks that there are, by name. A further one is a class and a line here.
-CHECKS: Mapping[str, type[Check]] = {check.name: check for check in (FreshnessCheck,)}
+CHECKS: Mapping[str, type[Check]] = {check.name: check for check in (FreshnessCheck, QuarantineCheck, VerifyCheck)}
 
 
 @dataclass(frozen=True)

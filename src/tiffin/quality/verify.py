@@ -13,7 +13,7 @@ import numpy as np
 
 from tiffin.columns import numpy_values, single_chunk
 from tiffin.definitions import FeatureService
-from tiffin.errors import RequestError, SourceError, UnsupportedError
+from tiffin.errors import EmptyLogError, RequestError, SourceError, UnsupportedError
 from tiffin.operations.feature_log import LOGGED_AT, REQUEST_ID, STATUS, TIMESTAMP, VERSION, full_name, log_folder
 from tiffin.operations.retrieve import retrieve
 from tiffin.operations.versions import load_versions
@@ -186,7 +186,8 @@ def verify(
         NotFoundError: there is no such service.
         RequestError: it has no ``logging_config``, nor has any other; or the arguments contradict each other.
         UnsupportedError: a view of it has no history.
-        SourceError: the log has no rows, or a source cannot be read.
+        EmptyLogError: the log has no rows in the period.
+        SourceError: none of its rows can be compared, or a source cannot be read.
         FunctionError: a function is another one than was applied.
     """
     since_us, until_us = (None if each is None else to_us(each) for each in (since, until))
@@ -238,7 +239,7 @@ class _Verifier:
         """Read the log and compare it.
 
         Raises:
-            SourceError: it has no rows.
+            SourceError: it has no rows, or none that can be compared.
         """
         plan, selection = self._plan()
         names = {full_name(selection.reference(column)): column for column in selection.columns}
@@ -302,7 +303,8 @@ class _Verifier:
             first = reading.problems[0]
             problem += f"; {len(reading.problems)} file(s) cannot be used, such as {first.file}: {first.reason}"
             hint = "remove the files, or bring the definitions to what was logged"
-        return SourceError(problem, subject=self._service.subject, location=self._service.location, hint=hint)
+        kind = SourceError if reading.newer_rows or reading.problems else EmptyLogError
+        return kind(problem, subject=self._service.subject, location=self._service.location, hint=hint)
 
     def _compare(self, part: pa.Table, plan: RetrievalPlan, names: Mapping[str, OutputColumn]) -> None:
         """Compare the rows of a part, count, and explain what differs."""
