@@ -92,7 +92,12 @@ class Kafka:
         producer = self._clients.setdefault("producer", Producer(settings))
         for number, value in enumerate(values):
             given = value if isinstance(value, Mapping) else {"value": value}
-            producer.produce(topic, **{**more, **given})
+            while True:
+                try:
+                    producer.produce(topic, **{**more, **given})
+                    break
+                except BufferError:
+                    producer.poll(0.1)  # The queue is full; let some of it go.
             if number % 1000 == 0:
                 producer.poll(0)
         assert producer.flush(60) == 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 _START_SECONDS = 30.0
+_MOTO = Path(__file__).with_name("moto_at_one_moment.py")
 
 
 def free_port() -> int:
@@ -233,7 +234,7 @@ def moto_server() -> Iterator[Server]:
     need_module("moto", "dev")
     port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        server = Server([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, Path(name))
+        server = Server([sys.executable, str(_MOTO), "-H", "127.0.0.1", "-p", str(port)], port, Path(name))
         try:
             server.start()
             yield server

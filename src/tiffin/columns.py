@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +38,20 @@ def numpy_values(column: pa.Array | pa.ChunkedArray, dtype: Any = np.int64) -> N
     if buffer is None or len(column) == 0:
         return np.zeros(len(column), dtype)
     return np.frombuffer(buffer, dtype)[column.offset : column.offset + len(column)]
+
+
+def are_zones_ignored() -> bool:
+    """Whether Arrow takes 5:30 in Mumbai for 5:30 in Greenwich, as an import of pandas-on-Spark makes it do."""
+    return bool(os.environ.get("PYARROW_IGNORE_TIMEZONE"))
+
+
+def python_column(values: Iterable[Any]) -> pa.Array:
+    """Python objects as a column of the type that Arrow finds; times with a zone are instants in every process."""
+    import pyarrow as pa
+
+    if are_zones_ignored():
+        values = [v.astimezone(UTC) if isinstance(v, datetime) and v.tzinfo is not None else v for v in values]
+    return pa.array(list(values), from_pandas=False)
 
 
 def valid_mask(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:

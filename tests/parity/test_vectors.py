@@ -105,11 +105,7 @@ async def test_answers_are_the_same_without_holding_up_the_event_loop(repository
     await repository.online.close_async()
 
 
-def test_writers_at_once_leave_what_all_of_them_have_written(
-    repository: Repository, section: dict[str, object]
-) -> None:
-    if section["type"] == "dynamodb":
-        pytest.skip("moto compares and puts at two moments, as DynamoDB does not")
+def test_writers_at_once_leave_what_all_of_them_have_written(repository: Repository) -> None:
     push(repository, "names", 4, driver_id=[1], title=["first"])
     precompute(repository)
     with ThreadPoolExecutor(6) as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -378,6 +379,8 @@ def test_quarantine_of_an_unknown_view_is_an_error(open_store: Open) -> None:
 # --- Pandera ---------------------------------------------------------------------------------------------------------
 
 pandera = pytest.importorskip("pandera.pandas", reason="needs pandera: pip install pandera")
+# It imports pandas-on-Spark where that is installed, which makes Arrow ignore time zones in this process.
+os.environ.pop("PYARROW_IGNORE_TIMEZONE", None)
 
 
 def test_schema_of_pandera_becomes_expectations() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiffin.columns import arrow_column, numpy_values, single_chunk, valid_mask
+from tiffin.columns import are_zones_ignored, arrow_column, numpy_values, python_column, single_chunk, valid_mask
 from tiffin.errors import InputError, TiffinError, nearest
 from tiffin.online.keys import cast_key_column
 from tiffin.planning.casting import cast_exactly
@@ -118,15 +118,15 @@ def to_table(frame: Any) -> pa.Table:
     module = type(frame).__module__.split(".")[0]
     try:
         if module == "pandas":
-            return pa.Table.from_pandas(frame, preserve_index=False)
+            return _of_pandas(frame)
         if module == "polars":
             lazy = hasattr(frame, "collect")
             table: pa.Table = (frame.collect() if lazy else frame).to_arrow()
             return table
         if isinstance(frame, Mapping):
-            return pa.table(dict(frame))
+            return pa.table({n: python_column(v) if isinstance(v, list) else v for n, v in frame.items()})
         if isinstance(frame, list) and all(isinstance(row, dict) for row in frame):
-            return pa.Table.from_pylist(frame)
+            return pa.table({n: python_column([row.get(n) for row in frame]) for n in (frame[0] if frame else ())})
         if hasattr(frame, "__arrow_c_stream__"):
             return pa.table(frame)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
@@ -136,6 +136,19 @@ def to_table(frame: Any) -> pa.Table:
         f"{type(frame).__name__} is no frame of rows",
         hint="pass a pandas or polars frame, an Arrow table, a list of dicts or a SQL string",
     )
+
+
+def _of_pandas(frame: Any) -> pa.Table:
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    if are_zones_ignored():
+        for place, field in enumerate(table.schema):
+            if pa.types.is_timestamp(field.type) and frame.dtypes.iloc[place].name == "object":
+                values = frame.iloc[:, place]
+                times = python_column(values.where(values.notna(), None).tolist())
+                table = table.set_column(place, field.name, times)
+    return table
 
 
 def _is_time(arrow: pa.DataType) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tiffin.columns import python_column
 from tiffin.definitions import FeatureView, TransformedFeatureView
 from tiffin.errors import InputError, TypeMismatchError
 from tiffin.online.defaults import NOT_STORABLE, storable
@@ -85,7 +86,7 @@ def _convert(values: Any, dtype: FeatureType | None) -> pa.Array:
     import pyarrow as pa
 
     if dtype is None or not _needs_python(dtype):
-        return pa.array(values, from_pandas=False)
+        return python_column(values) if isinstance(values, list) else pa.array(values, from_pandas=False)
     return pa.array([None if _is_gap(value) else storable(value, dtype) for value in values], arrow_type(dtype))
 
 

@@ -168,7 +168,7 @@ def test_workers_share_the_shards_and_take_over_where_one_leaves(kinesis: Kinesi
     try:
         for thread in threads:
             thread.start()
-        wait_until(lambda: send(4) > 0 and min(seen) > 0, "both workers", pause_seconds=0.1)
+        wait_until(lambda: send(4) > 0 and min(seen) > 0, "both workers", seconds=100, pause_seconds=0.1)
         stops[0].set()
         threads[0].join(30)
         total = send(50)
