@@ -85,7 +85,7 @@ def _fresh(name: str, rate: int, seconds: float, online: str) -> Cell:
     how = {"rate": rate, "seconds": seconds, "online": online}
     sampling: dict[str, Any] = _once() | {"repeats": samples, "min_repeats": samples}
     case = Case("tiffin", "tiffin", f"{_WORKERS}:fresh", how, **sampling)
-    return Cell(f"{name}, {rate:,} a second", (case,), (AtMost("p99", 0.15)))
+    return Cell(f"{name}, {rate:,} a second", (case,), (AtMost("p99", 0.15),))
 
 
 def _recovery(quick: bool) -> Cell:
