@@ -24,14 +24,16 @@ def save_suite(path: Path, suite: Mapping[str, Any], *, some_cells: bool = False
     Args:
         path: The file.
         suite: The results.
-        some_cells: They are of some of its cells: these take the places of their earlier ones, the others stay. All
+        some_cells: They are of some of its cells: these take the places of their earlier ones, or come behind; the others stay. All
             sides of a cell are of one run, so its ratios are.
     """
     kept = json.loads(path.read_text()) if path.exists() else {}
     if some_cells and suite["name"] in kept:
         anew = {cell["name"]: cell for cell in suite["cells"]}
         suite = kept[suite["name"]]
+        there = {cell["name"] for cell in suite["cells"]}
         suite["cells"] = [anew.get(cell["name"], cell) for cell in suite["cells"]]
+        suite["cells"] += [cell for name, cell in anew.items() if name not in there]
     kept[suite["name"]] = suite
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(kept, indent=1) + "\n")
