@@ -24,8 +24,8 @@ def save_suite(path: Path, suite: Mapping[str, Any], *, some_cells: bool = False
     Args:
         path: The file.
         suite: The results.
-        some_cells: They are of some of its cells: these take the places of their earlier ones, or come behind; the others stay. All
-            sides of a cell are of one run, so its ratios are.
+        some_cells: They are of some of its cells: these take the places of their earlier ones, or come behind; the
+            others stay. All sides of a cell are of one run, so its ratios are.
     """
     kept = json.loads(path.read_text()) if path.exists() else {}
     if some_cells and suite["name"] in kept:
