@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def history_of(view: FeatureView) -> DataSource:
-    """Where the history of a view is.
+def appendable_history(view: FeatureView) -> DataSource:
+    """Where facts are appended to the history of a view.
 
     Raises:
         RequestError: it has none.

@@ -13,7 +13,7 @@ from tiffin.definitions import FeatureView, PushMode, StreamSource
 from tiffin.errors import NotFoundError, nearest
 from tiffin.operations.expectations import Guard
 from tiffin.operations.frames import facts_table
-from tiffin.operations.history import history_of, source_rows
+from tiffin.operations.history import appendable_history, source_rows
 from tiffin.operations.online import CheckedWrite, OnlineWrite
 from tiffin.operations.rows import checked_rows, row_numbers
 
@@ -123,7 +123,7 @@ def _append(
     """
     import pyarrow as pa
 
-    source = history_of(views[0])
+    source = appendable_history(views[0])
     table = facts_table(views[0], df)
     wanted = np.ones(table.num_rows, np.bool_) if wanted is None else wanted.copy()
     guards = []

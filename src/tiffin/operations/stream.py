@@ -26,7 +26,7 @@ from tiffin.errors import StreamError, TiffinError
 from tiffin.messages.table import MessageReader, Taken, isolated
 from tiffin.operations.dead_letters import Send, dead_letters_to
 from tiffin.operations.functions import find_row_functions
-from tiffin.operations.history import history_of
+from tiffin.operations.history import appendable_history
 from tiffin.operations.loader import open_broker, open_schema_registry
 from tiffin.operations.online import CheckedWrite
 from tiffin.operations.stream_counts import PartitionCount, SourceProgress, watermark_us
@@ -137,7 +137,7 @@ def _plans(ctx: Context, snapshot: Snapshot, names: Sequence[str], *, history: b
         return plan_stream(snapshot, names)
     histories = {}
     for view in views_of_streams(snapshot, names):
-        source = history_of(view)
+        source = appendable_history(view)
         ctx.offline.check_appends_messages(source)
         assert view.source is not None
         histories[view.source.name] = ctx.offline.schema(source)
