@@ -182,8 +182,9 @@ def name_of(route: Route) -> str:
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_answers_are_as_described(tmp_path: Path, route: Route) -> None:
-    found = hold(tmp_path, route, 40)
-    assert found[501 if route.handler is documents else 200]
+    right = 501 if route.handler is documents else 200
+    # Of few requests made by chance, none may be a right one.
+    assert hold(tmp_path, route, 40)[right] or hold(tmp_path, route, 1_000)[right]
 
 
 @pytest.mark.deep
