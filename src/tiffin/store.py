@@ -1,4 +1,7 @@
-"""The front: everything that a program does with a feature repository, one method each."""
+"""The front: everything that a program does with a feature repository, one method each.
+
+What only looks at the definitions is in `store_catalog.py`, what watches over the data in `store_quality.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiffin.compat.gaps import FEATURE_STORE, WithGaps, refuse_argument
+from tiffin.store_catalog import CatalogMethods
+from tiffin.store_quality import QualityMethods
 from tiffin.time import MIN_US
 
 if TYPE_CHECKING:
     import threading
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     import pandas as pd
     import pyarrow as pa
@@ -19,16 +24,8 @@ if TYPE_CHECKING:
     from tiffin.config import RepoConfig
     from tiffin.contracts.registry import Commit, MaterializationRun, RegistryStore
     from tiffin.definitions import (
-        BaseFeatureView,
-        DataSource,
         Definition,
-        Entity,
         FeatureService,
-        FeatureView,
-        LabelView,
-        OnDemandFeatureView,
-        Permission,
-        Project,
         PushMode,
         SavedDataset,
         ValidationReference,
@@ -45,16 +42,10 @@ if TYPE_CHECKING:
     from tiffin.operations.stream import StreamStatus
     from tiffin.operations.stream_counts import SourceProgress
     from tiffin.planning.apply import ApplyPlan
-    from tiffin.quality.drift import DriftReport, Thresholds
-    from tiffin.quality.freshness import FreshnessReport
-    from tiffin.quality.leaks import LeakLimits, LeakReport
-    from tiffin.quality.monitor import MonitorReport
-    from tiffin.quality.profiles import Profile
-    from tiffin.quality.verify import Verification
     from tiffin.time import Clock
 
 
-class FeatureStore(WithGaps):
+class FeatureStore(CatalogMethods, QualityMethods, WithGaps):
     """A feature repository, ready for use. One object may be shared by many threads.
 
     ``allow_cache`` and ``allow_registry_cache`` are there for compatibility: how old definitions may be is one setting,
@@ -219,142 +210,6 @@ class FeatureStore(WithGaps):
         """Look for newer definitions now, instead of after ``cache_ttl_seconds``."""
         self.context.refresh()
 
-    def list_entities(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[Entity]:
-        """The entities, by name; those that have all of the tags."""
-        from tiffin.operations.catalog import list_entities
-
-        return list_entities(self.context, tags)
-
-    def list_feature_views(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
-        """The feature views, by name; those that have all of the tags."""
-        from tiffin.operations.catalog import list_feature_views
-
-        return list_feature_views(self.context, tags)
-
-    def list_batch_feature_views(
-        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
-    ) -> list[FeatureView]:
-        """The feature views but those that ``list_stream_feature_views`` gives, by name."""
-        from tiffin.operations.catalog import list_feature_views
-
-        return list_feature_views(self.context, tags, streamed=False)
-
-    def list_stream_feature_views(
-        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
-    ) -> list[FeatureView]:
-        """The feature views whose source is a stream, such as ``KafkaSource``, by name; a ``PushSource`` is none."""
-        from tiffin.operations.catalog import list_feature_views
-
-        return list_feature_views(self.context, tags, streamed=True)
-
-    def list_on_demand_feature_views(
-        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
-    ) -> list[OnDemandFeatureView]:
-        """The on-demand feature views, by name; those that have all of the tags."""
-        from tiffin.operations.catalog import list_on_demand_feature_views
-
-        return list_on_demand_feature_views(self.context, tags)
-
-    def list_label_views(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[LabelView]:
-        """The label views, by name; those that have all of the tags."""
-        from tiffin.operations.catalog import list_label_views
-
-        return list_label_views(self.context, tags)
-
-    def list_all_feature_views(
-        self, allow_cache: bool = True, tags: Mapping[str, str] | None = None
-    ) -> list[BaseFeatureView]:
-        """The views of every kind, by name; those that have all of the tags."""
-        views: list[BaseFeatureView] = [
-            *self.list_feature_views(tags=tags),
-            *self.list_on_demand_feature_views(tags=tags),
-        ]
-        return sorted(views, key=lambda view: view.name)
-
-    def list_data_sources(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[DataSource]:
-        """The data sources, by name; those that have all of the tags."""
-        from tiffin.operations.catalog import list_data_sources
-
-        return list_data_sources(self.context, tags)
-
-    def list_feature_services(self, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
-        """The feature services, by name; those that have all of the tags."""
-        from tiffin.operations.catalog import list_feature_services
-
-        return list_feature_services(self.context, tags)
-
-    def list_projects(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[Project]:
-        """The projects of the registry, by name; those that have all of the tags."""
-        from tiffin.operations.catalog import list_projects
-
-        return list_projects(self.context, tags)
-
-    def list_permissions(self, allow_cache: bool = True, tags: Mapping[str, str] | None = None) -> list[Permission]:
-        """The permissions, by name; those that have all of the tags."""
-        from tiffin.operations.catalog import list_permissions
-
-        return list_permissions(self.context, tags)
-
-    def get_permission(self, name: str) -> Permission:
-        """One permission; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_permission
-
-        return get_permission(self.context, name)
-
-    def get_entity(self, name: str, allow_registry_cache: bool = True) -> Entity:
-        """One entity; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_entity
-
-        return get_entity(self.context, name)
-
-    def get_feature_view(self, name: str, allow_registry_cache: bool = True) -> FeatureView:
-        """One feature view; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_feature_view
-
-        return get_feature_view(self.context, name)
-
-    def get_stream_feature_view(self, name: str, allow_registry_cache: bool = True) -> FeatureView:
-        """One feature view whose source is a stream; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_stream_feature_view
-
-        return get_stream_feature_view(self.context, name)
-
-    def list_feature_view_versions(self, name: str) -> list[dict[str, Any]]:
-        """The versions of a feature view, newest first; a feature of one is asked for as ``view@v1:feature``."""
-        from tiffin.operations.versions import list_versions
-
-        return [version.to_dict() for version in list_versions(self.context, name)]
-
-    def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = True) -> OnDemandFeatureView:
-        """One on-demand feature view; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_on_demand_feature_view
-
-        return get_on_demand_feature_view(self.context, name)
-
-    def get_label_view(self, name: str, allow_registry_cache: bool = True) -> LabelView:
-        """One label view; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_label_view
-
-        return get_label_view(self.context, name)
-
-    def get_data_source(self, name: str) -> DataSource:
-        """One data source; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_data_source
-
-        return get_data_source(self.context, name)
-
-    def get_feature_service(self, name: str, allow_cache: bool = True) -> FeatureService:
-        """One feature service; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_feature_service
-
-        return get_feature_service(self.context, name)
-
-    def get_project(self, name: str | None = None) -> Project:
-        """One project, this repository's own by default; raises ``NotFoundError`` with the nearest names."""
-        from tiffin.operations.catalog import get_project
-
-        return get_project(self.context, name)
-
     def delete_feature_view(self, name: str) -> None:
         """Remove a feature view from the definitions; refused while a service uses it."""
         self.apply([], [self.get_feature_view(name)])
@@ -417,29 +272,6 @@ class FeatureStore(WithGaps):
             keys=keys,
             only_known=filter_by_created_timestamp or None,
         )
-
-    def check_leaks(
-        self,
-        job: RetrievalJob,
-        label: str | None = None,
-        *,
-        before: timedelta | None = None,
-        limits: LeakLimits | None = None,
-    ) -> LeakReport:
-        """Whether a training set knows what nobody knew at its times, and how much of it is there at all.
-
-        Args:
-            job: what ``get_historical_features`` gave.
-            label: the column of the entity rows that a model is to tell; without it only views are looked at.
-            before: also look at how well features told the label so long before each row's time.
-            limits: what is allowed; ``report.raise_if_leaking()`` refuses what is not.
-
-        Raises:
-            InputError: there is no such column, or it has one value only.
-        """
-        from tiffin.quality.leaks import check_leaks
-
-        return check_leaks(job, label, before=before, limits=limits)
 
     def create_saved_dataset(
         self,
@@ -695,30 +527,6 @@ class FeatureStore(WithGaps):
 
         return write_logged_features(self.context, logs, source)
 
-    def verify(
-        self,
-        service: FeatureService | str | None = None,
-        since: datetime | str | int | None = None,
-        until: datetime | str | int | None = None,
-        max_mismatch: float = 0.0,
-    ) -> Verification:
-        """Compute what was logged again as training would at its moment, compare, and tell why values differ.
-
-        Args:
-            service: a service, or its name; every service that has a log when left out.
-            since: the first moment that is looked at.
-            until: the last one, included.
-            max_mismatch: the share of the cells of a feature that may differ, from 0 to 1.
-
-        Raises:
-            NotFoundError: there is no such service.
-            RequestError: it has no ``logging_config``.
-            SourceError: the log has no rows, or a source cannot be read.
-        """
-        from tiffin.quality.verify import verify
-
-        return verify(self.context, service, since, until, max_mismatch)
-
     def push(
         self,
         push_source_name: str,
@@ -797,40 +605,6 @@ class FeatureStore(WithGaps):
             progress=progress,
         )
 
-    def freshness(
-        self, feature_views: Sequence[str] | None = None, *, offline: bool = True, streams: bool = True
-    ) -> FreshnessReport:
-        """How old the newest facts of views are, online and in their sources, against their declared ``freshness``.
-
-        Args:
-            feature_views: their names; all of them when left out.
-            offline: whether their sources are looked at.
-            streams: whether brokers are asked how many messages wait.
-
-        Raises:
-            NotFoundError: there is no such view.
-            StoreUnavailableError: the online store cannot be reached.
-        """
-        from tiffin.quality.freshness import freshness
-
-        return freshness(self.context, feature_views, offline=offline, streams=streams)
-
-    def monitor(self, checks: Sequence[str] = (), *, tell: bool = True) -> MonitorReport:
-        """Run the checks that are named, or all, and tell the channels in ``quality.alerts`` what is new.
-
-        Args:
-            checks: such as ``freshness``.
-            tell: whether anybody is told.
-
-        Raises:
-            ConfigError: a channel's settings are wrong.
-            RequestError: there is no such check.
-            StoreError: what was told cannot be kept.
-        """
-        from tiffin.quality.monitor import monitor
-
-        return monitor(self.context, checks, tell=tell)
-
     def stream_status(self, feature_views: Sequence[str] = (), *, history: bool = False) -> list[StreamStatus]:
         """How far the streams have been worked off that feed some views, or all; raises as ``run_stream`` does."""
         from tiffin.operations.stream import stream_status
@@ -906,93 +680,6 @@ class FeatureStore(WithGaps):
         import asyncio
 
         return await asyncio.to_thread(self.write_to_online_store, feature_view_name, df, inputs)
-
-    # Quality
-
-    def profile(
-        self,
-        feature_view_name: str,
-        since: datetime | str | int | None = None,
-        until: datetime | str | int | None = None,
-        *,
-        online: bool = False,
-        keys: Any = None,
-        sample: int | None = None,
-        keep: bool = False,
-    ) -> Profile:
-        """What the columns of a view are like: the facts with ``since <= event time < until``, or what is served now.
-
-        Args:
-            feature_view_name: the view.
-            since: from the first fact on when left out.
-            until: now when left out.
-            online: profile what is served instead, for a sample of the keys.
-            keys: of these keys, as a frame or columns; only with ``online``.
-            sample: of so many keys; only with ``online``.
-            keep: add it to the history, which ``profiles`` gives.
-
-        Raises:
-            NotFoundError: there is no such view.
-            RequestError: the period is empty, or has no facts.
-        """
-        from tiffin.quality.profiling import take_profile
-
-        return take_profile(self.context, feature_view_name, since, until, online, keys, sample, keep=keep)
-
-    def profile_table(self, df: Any, name: str = "table") -> Profile:
-        """What the columns of a pandas or polars frame or an Arrow table are like; raises ``RequestError``."""
-        from tiffin.quality.profiling import profile_table
-
-        return profile_table(self.context, df, name)
-
-    def profiles(self, feature_view_name: str, of: str | None = None) -> list[Profile]:
-        """The profiles of a view that were kept, by period; ``of`` is ``offline`` or ``online`` for only those."""
-        from tiffin.quality.history import kept_profiles
-
-        return kept_profiles(self.context, feature_view_name, of)
-
-    def quarantine(self, feature_view_name: str) -> pa.Table:
-        """The facts of a view that were not as expected and were put apart, with their times and ``__reasons``."""
-        from tiffin.operations.quarantine import read_quarantine
-
-        return read_quarantine(self.context, feature_view_name)
-
-    def drift(
-        self,
-        feature_view_name: str,
-        reference: Any,
-        current: Any = None,
-        columns: Sequence[str] | None = None,
-        thresholds: Thresholds | None = None,
-    ) -> DriftReport:
-        """How far the features of a view are from a reference.
-
-        Args:
-            feature_view_name: the view.
-            reference: a profile, a period ``(since, until)``, a saved dataset or its name, a frame, or ``"online"``.
-            current: the same; all facts up to now when left out.
-            columns: which features; all that both have when left out.
-            thresholds: what counts as drift.
-
-        Raises:
-            NotFoundError: a view, dataset or named column is not there.
-            RequestError: a period is empty, or there is no column in common.
-        """
-        from tiffin.quality.references import find_drift
-
-        return find_drift(self.context, feature_view_name, reference, current, columns, thresholds)
-
-    def drift_trend(
-        self,
-        feature_view_name: str,
-        reference: Any,
-        columns: Sequence[str] | None = None,
-        thresholds: Thresholds | None = None,
-    ) -> list[DriftReport]:
-        """How far each kept profile of a view is from a reference, by period; arguments and errors as of ``drift``."""
-        from tiffin.quality.references import drift_trend
-
-        return drift_trend(self.context, feature_view_name, reference, columns, thresholds)
 
 
 class _Done:

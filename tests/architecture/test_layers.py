@@ -21,6 +21,7 @@ LAYERS = [
     {"backends"},
     {"operations"},
     {"quality", "governance", "testing"},
+    {"store_catalog", "store_quality"},
     {"store"},
     {"cli", "server", "integrations"},
 ]
