@@ -326,8 +326,10 @@ def prepare_write(
                 ctx.newest.note(storage.table, int(encoded[1].block["event"].max()))
             if counts.capped:
                 log.warning(
-                    "%d key(s) of view %s have more facts than are kept one by one; see `tiffin describe`",
+                    "%d key(s) of view %s have more facts than are kept one by one; "
+                    "`tiffin feature-views describe %s` says how many are",
                     counts.capped,
+                    view.name,
                     view.name,
                 )
             return OnlineWrite(counts.added, counts.known, late=counts.late, capped=counts.capped)
