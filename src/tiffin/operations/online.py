@@ -248,8 +248,8 @@ def encode_facts(view: FeatureView, storage: ViewStorage, batch: pa.RecordBatch)
     codec = codecs_of(storage)[-1]
     for name, dtype in zip(codec.names, codec.types, strict=True):
         check_cells(single_chunk(batch.column(name)), dtype, name)
-    types = [dtype for dtype in view.key_types if dtype is not None]
-    parts = [cast_key_column(k, t, name) for k, t, name in zip(keys, types, view.join_keys, strict=True)]
+    types = zip(keys, view.known_key_types(), view.join_keys, strict=True)
+    parts = [cast_key_column(key, dtype, name) for key, dtype, name in types]
     event, known = (numpy_values(single_chunk(batch.column(name))) for name in (EVENT_COLUMN, KNOWN_COLUMN))
     rows = codec.encode(batch, event, known)
     return WriteBatch(storage.table, encode_key_columns(parts, batch.num_rows), rows, view.ttl_us)
