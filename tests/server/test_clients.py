@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 
 from parity.repository import Repository
 from property.online_values import tables
-from server.apps import drivers, rows
+from server.apps import PATIENT, drivers, rows
 from servers import free_port, wait_until
 from tiffin import FeatureStore, RepoConfig
 from tiffin.client import Client
@@ -57,7 +57,7 @@ class Running:
         self.repository = repository
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        app = FeatureServer(Serving(repository, ServerOptions(), None))
+        app = FeatureServer(Serving(repository, ServerOptions(**PATIENT), None))
         config = uvicorn.Config(app, port=self.port, log_level="warning", ws="none", lifespan="on")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()))
