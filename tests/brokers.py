@@ -120,6 +120,11 @@ class Kafka:
         consumer.close()
         return found
 
+    def readers(self, group: str) -> int:
+        """How many members of a group have partitions."""
+        described = self._admin().describe_consumer_groups([group])[group].result(30)
+        return sum(bool(member.assignment.topic_partitions) for member in described.members)
+
     def delete_before(self, topic: str, offset: int, partition: int = 0) -> None:
         """Delete the messages before an offset, as time does elsewhere."""
         from confluent_kafka import TopicPartition

@@ -24,6 +24,8 @@ NOW_US = to_us(NOW)
 SECOND_US = 1_000_000
 TABLE = "tests.clicks.1"
 HOUR = timedelta(hours=1)
+#: For workers that are lost on purpose. One that the machine holds up for so long loses its partitions, too.
+SHORT_SESSION = {"session_timeout_seconds": 0.6}
 
 
 def click_source(address: str, topic: str, **more: Any) -> KafkaSource:
@@ -89,7 +91,7 @@ def repository(
         online_store=more.pop("online", {"type": "sqlite"}),
         streams={
             "history_seconds": more.pop("history_seconds", 0.05),
-            "kafka": {"session_timeout_seconds": 0.6, "timeout_seconds": 5.0, **(kafka or {})},
+            "kafka": {"session_timeout_seconds": 6.0, "timeout_seconds": 30.0, **(kafka or {})},
             "kinesis": more.pop("kinesis", {}),
             "schema_registry": more.pop("registry", {}),
         },

@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from faults.clicks import repository
+from faults.clicks import SHORT_SESSION, repository
 from parity.repository import Repository
 from tiffin.backends.kafka.reader import KafkaReader
 from tiffin.contracts.stream import Until
@@ -71,7 +71,7 @@ def harm(opened: Repository, moment: str, number: int) -> None:
 
 def live(folder: Path, moment: str, number: int) -> None:
     """One life."""
-    opened = repository(folder, None)
+    opened = repository(folder, None, kafka=SHORT_SESSION)
     harm(opened, moment, number)
     stream.run_stream(opened, until=Until(), history=True)
     opened.close()
@@ -98,7 +98,7 @@ def worker(folder: Path) -> None:
     """Work until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    opened = repository(folder, None)
+    opened = repository(folder, None, kafka=SHORT_SESSION)
     print("ready", flush=True)
     (found,) = stream.run_stream(opened, stop=stop, history=True)
     print(json.dumps(dataclasses.asdict(found)), flush=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from faults.stores import POSTGRES, REDIS, ROWS, SLACK_SECONDS, Kind, fill, read
-from servers import postgres_server, redis_server, wait_until
+from faults.stores import POSTGRES, REDIS, ROWS, Kind, fill, read
+from servers import SLACK_SECONDS, postgres_server, redis_server, wait_until
 from tiffin.contracts.online import OnlineStore
 from tiffin.errors import StoreUnavailableError
 

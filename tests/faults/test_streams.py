@@ -17,8 +17,8 @@ import pytest
 from brokers import Kafka, shared_broker
 from faults.checking import check, wait_for
 from faults.clicks import NOW_US, SECOND_US, message, repository, troubled, views
-from servers import redis_server
-from tiffin.operations.stream import run_stream
+from servers import redis_server, wait_until
+from tiffin.operations.stream import run_stream, stream_status
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka")]
 PARTITIONS = 4
@@ -80,12 +80,15 @@ def test_paused_workers_and_restarted_brokers_leave_an_undisturbed_state(kafka: 
     topic, messages = kafka.topic(PARTITIONS), troubled(4_500, seed=5)
     parts = [messages[:2_000], messages[2_000:4_000], messages[4_000:]]
     ctx = repository(tmp_path, views(tmp_path, kafka.address, topic))
-    kafka.send(topic, parts[0])
+    (status,) = stream_status(ctx, history=True)
     with ExitStack() as stack:
         workers = [stack.enter_context(process("worker", tmp_path, 100)) for _ in range(2)]
         for worker in workers:
             stack.callback(worker.kill)
-        wait_for(ctx, len(parts[0]) // 2)
+        wait_until(lambda: kafka.readers(status.group) == 2, "both workers")
+        kafka.send(topic, parts[0])
+        # More than one of them has in its partitions.
+        wait_for(ctx, len(parts[0]) * 3 // 4)
         workers[0].send_signal(signal.SIGSTOP)
         kafka.send(topic, parts[1])
         # Longer than a session. It may hold SQLite's lock meanwhile, so the other one need not get on before it wakes.
@@ -115,7 +118,8 @@ def test_store_that_is_away_for_a_while_is_waited_for(kafka: Kafka, tmp_path: Pa
             "write_deadline_seconds": 0.3,
             "breaker_seconds": 0.1,
         }
-        ctx = repository(tmp_path, views(tmp_path, kafka.address, topic), online=online)
+        session = {"session_timeout_seconds": 2.0}
+        ctx = repository(tmp_path, views(tmp_path, kafka.address, topic), online=online, kafka=session)
         stop, found = threading.Event(), []
         thread = threading.Thread(target=lambda: found.extend(run_stream(ctx, stop=stop)))
         kafka.send(topic, messages[:1_000])
@@ -125,7 +129,7 @@ def test_store_that_is_away_for_a_while_is_waited_for(kafka: Kafka, tmp_path: Pa
         wait_for(watcher, 1_000, is_kept=False)
         redis.stop()
         kafka.send(topic, messages[1_000:])
-        threading.Event().wait(1.5)
+        threading.Event().wait(4)
         redis.start()
         wait_for(watcher, len(messages), is_kept=False)
         stop.set()

@@ -153,8 +153,9 @@ def test_refusal_is_not_tried_again(server: Server, code: int) -> None:
 
 def test_server_that_fails_for_good_ends_with_the_deadline(server: Server) -> None:
     server.codes = [500] * 100_000
-    with pytest.raises(AlertUnavailableError, match="answered 500"):
-        send(type="webhook", url=server.url, deadline_seconds=0.2)
+    # The last try may be cut off by the deadline.
+    with pytest.raises(AlertUnavailableError, match=r"answered 500|timed out"):
+        send(type="webhook", url=server.url, deadline_seconds=2)
     assert len(server.bodies) > 1
 
 
@@ -306,8 +307,8 @@ def test_command_that_fails_says_why() -> None:
 
 def test_command_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    with pytest.raises(AlertUnavailableError, match="not done within 1 s"):
-        send(type="command", command=["sh", "-c", f"sleep 300 & echo $! > {pid}; wait"], deadline_seconds=1)
+    with pytest.raises(AlertUnavailableError, match="not done within 2 s"):
+        send(type="command", command=["sh", "-c", f"sleep 300 & echo $! > {pid}; wait"], deadline_seconds=2)
     with contextlib.suppress(ProcessLookupError):
         left_behind = os.pidfd_open(int(pid.read_text()))
         ended, _, _ = select.select([left_behind], [], [], 30)

@@ -26,6 +26,9 @@ from tiffin.server.serving import Serving
 from tiffin.server.traces import Traces
 from unit.online.drivers import ROUTE, STATS, WEATHER, WORLD, push
 
+#: For tests of what is answered, not of when.
+PATIENT = {"deadline_seconds": 60.0}
+
 
 @dataclass
 class Served:
@@ -55,7 +58,7 @@ async def served(
 ) -> AsyncIterator[Served]:
     """A server of a repository."""
     logs = BytesIO()
-    app = FeatureServer(Serving(repository, ServerOptions(**options), logs, traces, load_file))
+    app = FeatureServer(Serving(repository, ServerOptions(**{**PATIENT, **options}), logs, traces, load_file))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         try:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 
 from parity.repository import Repository
 from property.online_values import tables
-from server.apps import drivers, rows
+from server.apps import PATIENT, drivers, rows
 from servers import free_port, wait_until
 from tiffin import FeatureStore, RepoConfig
 from tiffin.client import Client
@@ -57,7 +57,7 @@ class Running:
         self.repository = repository
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        app = FeatureServer(Serving(repository, ServerOptions(), None))
+        app = FeatureServer(Serving(repository, ServerOptions(**PATIENT), None))
         config = uvicorn.Config(app, port=self.port, log_level="warning", ws="none", lifespan="on")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()))
@@ -172,11 +172,12 @@ def test_values_of_every_type_arrive_as_they_are(case: Any, tmp_path_factory: py
 def test_pushes_and_writes(running: Running, client: Client, store: FeatureStore) -> None:
     report = client.push("stats_push", FACTS)
     assert report == {
-        "views": {"stats": {"written": 1, "stale": 0, "late": 0, "quarantined": 0}},
+        "views": {"stats": {"written": 1, "stale": 0, "late": 0, "capped": 0, "quarantined": 0}},
         "appended": 0,
         "refused": [1],
     }
-    assert client.write("stats", FACTS) == {"written": 0, "stale": 1, "late": 0, "quarantined": 0, "refused": [1]}
+    counts = {"written": 0, "stale": 1, "late": 0, "capped": 0, "quarantined": 0}
+    assert client.write("stats", FACTS) == {**counts, "refused": [1]}
     pushed = store.push("stats_push", pa.table(FACTS), to=PushMode.ONLINE)
     assert (pushed.views["stats"].stale, pushed.refused) == (1, (1,))
     assert store.write_to_online_store("stats", pa.table(FACTS)).stale == 1

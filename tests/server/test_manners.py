@@ -135,7 +135,7 @@ async def test_a_client_that_goes_away_is_answered_nothing(tmp_path: Path) -> No
 
 async def test_a_store_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
     store = Store()
-    async with served(drivers(tmp_path, online=store), deadline_seconds=0.1, threads=1, max_waiting=1) as server:
+    async with served(drivers(tmp_path, online=store), deadline_seconds=1.0, threads=1, max_waiting=1) as server:
         assert (await server.post("/v1/features", READ)).status_code == 200
         store.go_on.clear()
         try:
@@ -146,7 +146,7 @@ async def test_a_store_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
             assert (await server.get("/health/live")).status_code == 200
         finally:
             store.go_on.set()
-        while (await server.post("/v1/features", READ)).status_code == 503:
+        while (await server.post("/v1/features", READ)).status_code != 200:
             await asyncio.sleep(0)
 
 

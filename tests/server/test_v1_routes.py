@@ -90,12 +90,12 @@ async def test_push_write_and_what_became_of_them(server: Served) -> None:
     late = FACT | {"driver_id": 8, "ts": "2024-06-01T13:00:00Z"}
     pushed = await server.post("/v1/push", {"source": "stats_push", "rows": [FACT, late]})
     assert pushed.json() == {
-        "views": {"stats": {"written": 1, "stale": 0, "late": 0, "quarantined": 0}},
+        "views": {"stats": {"written": 1, "stale": 0, "late": 0, "capped": 0, "quarantined": 0}},
         "appended": 0,
         "refused": [1],
     }
     written = await server.post("/v1/write", {"view": "stats", "columns": {name: [v] for name, v in FACT.items()}})
-    assert written.json() == {"written": 0, "stale": 1, "late": 0, "quarantined": 0, "refused": []}
+    assert written.json() == {"written": 0, "stale": 1, "late": 0, "capped": 0, "quarantined": 0, "refused": []}
 
 
 async def test_definitions_are_listed(server: Served) -> None:

@@ -23,16 +23,10 @@ class OfflineCapabilities:
 
     Attributes:
         name: the short name in ``feature_store.yaml``.
-        formats: the file formats and tables that it reads.
-        entity_sql: entity rows may be given as a SQL query.
-        spills: a join larger than memory goes through.
         row_functions: rows go through the function of a view where ``FactColumns.transform`` says so.
     """
 
     name: str
-    formats: tuple[str, ...]
-    entity_sql: bool
-    spills: bool
     row_functions: bool = False
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from tiffin.contracts.options import options_from
+from tiffin.errors import StoreError
 from tiffin.online.tails import MARK_BYTES, Room, extended
 
 
@@ -333,3 +334,8 @@ class OnlineLocation:
 
     project: str
     base_path: str = field(default=".")
+
+
+def no_table(subject: str, table: str) -> StoreError:
+    """What a store raises that is asked for a table which was never ensured."""
+    return StoreError(f"{subject} has no table {table!r}", subject=subject, hint="run `tiffin apply` to create it")

@@ -14,7 +14,7 @@ from tiffin.definitions.entity import Entity, check_entities
 from tiffin.definitions.expectation import Expectation, check_expectations
 from tiffin.definitions.field import Field, check_fields
 from tiffin.definitions.sources import DataSource, StreamSource
-from tiffin.errors import DefinitionTypeError, UnsupportedError, nearest
+from tiffin.errors import DefinitionTypeError, RequestError, UnsupportedError, nearest
 from tiffin.time import duration_us
 from tiffin.types import KEY_TYPES, FeatureType
 
@@ -250,6 +250,22 @@ class FeatureView(BaseFeatureView):
         """The types of the join keys, from the schema or the entities; ``None`` where only the source knows."""
         declared = {item.name: item.dtype for item in self.entity_columns}
         return tuple(declared.get(entity.join_key, entity.key_type) for entity in self.entity_list)
+
+    def known_key_types(self) -> tuple[FeatureType, ...]:
+        """The types of the join keys, of a view that was applied: by then they are known.
+
+        Raises:
+            RequestError: one is not known.
+        """
+        types = tuple(dtype for dtype in self.key_types if dtype is not None)
+        if len(types) != len(self.join_keys):
+            raise RequestError(
+                f"the key types of {self.subject} are not known",
+                subject=self.subject,
+                location=self.location,
+                hint="run `tiffin apply`, or give the entities a value_type",
+            )
+        return types
 
     @property
     def ttl_us(self) -> int | None:

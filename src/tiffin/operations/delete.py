@@ -109,8 +109,8 @@ def _over(row: bytes | None) -> bytes:
 
 
 def _keys(view: FeatureView, columns: Mapping[str, list[Any]], count: int) -> list[bytes]:
-    types = [dtype for dtype in view.key_types if dtype is not None]
-    encoded = encode_keys([columns[name] for name in view.join_keys], types, view.join_keys, count)
+    parts = [columns[name] for name in view.join_keys]
+    encoded = encode_keys(parts, view.known_key_types(), view.join_keys, count)
     for row, key in enumerate(encoded):
         if key is None:
             name = next(name for name in view.join_keys if columns[name][row] is None)

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from tiffin.columns import arrow_column, single_chunk, valid_mask
 from tiffin.definitions import FeatureView
-from tiffin.errors import InputError, RequestError, nearest
+from tiffin.errors import InputError, nearest
 from tiffin.online.cells import check_cells
 from tiffin.online.keys import cast_key_column
 from tiffin.operations.entity_rows import time_us
 from tiffin.operations.frames import view_columns
 from tiffin.planning.casting import cast_exactly, is_text
-from tiffin.types import FeatureType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,12 +38,12 @@ def checked_facts(view: FeatureView, table: pa.Table) -> pa.RecordBatch:
     # A table makes its list of names anew each time it is asked.
     given = dict(zip(table.column_names, table.columns, strict=True))
     columns: dict[str, Any] = {}
-    for name, dtype in zip(view.join_keys, view.key_types, strict=True):
+    for name, dtype in zip(view.join_keys, view.known_key_types(), strict=True):
         column = _column(view, given, name, "a join key")
         if column.null_count:
             row = int(np.argmin(valid_mask(column)))
             raise InputError(f"row {row}: join key {name!r} is null", subject=name, hint="leave the row out")
-        columns[name] = cast_key_column(column, _known(dtype, view), name)
+        columns[name] = cast_key_column(column, dtype, name)
     role = "read by an aggregation" if view.aggregations else "a feature"
     for field in view.payload:
         column = cast_exactly(_column(view, given, field.name, role), field.dtype, field.name)
@@ -74,17 +73,6 @@ def created_us(column: pa.Array, name: str) -> tuple[NDArray[np.int64], NDArray[
         # Any time will do where there is none: it is not used, and the rows keep their numbers in messages.
         column = column.fill_null("1970-01-01" if is_text(column.type) else column.drop_null()[0])
     return time_us(column, name), there
-
-
-def _known(dtype: FeatureType | None, view: FeatureView) -> FeatureType:
-    if dtype is None:
-        raise RequestError(
-            f"the key types of {view.subject} are not known",
-            subject=view.subject,
-            location=view.location,
-            hint="run `tiffin apply`",
-        )
-    return dtype
 
 
 def _column(view: FeatureView, given: Mapping[str, Any], name: str, role: str) -> Any:

@@ -38,17 +38,21 @@ class MaterializationReport:
         runs: one for each view.
         unmet: the expectations that facts did not meet.
         quarantined: how many facts were put apart.
+        capped: keys of views with aggregations that came to have more facts than are kept one by one, counted in each
+            batch anew.
     """
 
     runs: tuple[MaterializationRun, ...]
     unmet: tuple[Unmet, ...] = ()
     quarantined: int = 0
+    capped: int = 0
 
     @classmethod
     def of(cls, loads: Sequence[ViewLoad]) -> MaterializationReport:
         """The report of some loads."""
         unmet = tuple(each for load in loads for each in load.unmet)
-        return cls(tuple(load.run for load in loads), unmet, sum(load.quarantined for load in loads))
+        quarantined, capped = sum(load.quarantined for load in loads), sum(load.capped for load in loads)
+        return cls(tuple(load.run for load in loads), unmet, quarantined, capped)
 
     @property
     def rows(self) -> int:
@@ -57,8 +61,12 @@ class MaterializationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
-        unmet = [each.to_dict() for each in self.unmet]
-        return {"runs": [asdict(run) for run in self.runs], "unmet": unmet, "quarantined": self.quarantined}
+        return {
+            "runs": [asdict(run) for run in self.runs],
+            "unmet": [each.to_dict() for each in self.unmet],
+            "quarantined": self.quarantined,
+            "capped": self.capped,
+        }
 
 
 @dataclass(frozen=True)
@@ -69,11 +77,13 @@ class ViewLoad:
         run: what is kept of it.
         unmet: the expectations that its facts did not meet.
         quarantined: how many of them were put apart.
+        capped: as the report has it.
     """
 
     run: MaterializationRun
     unmet: tuple[Unmet, ...]
     quarantined: int
+    capped: int
 
 
 def materialize(
@@ -189,7 +199,7 @@ def load_view(
         seconds=0.0,
         started_us=ctx.now_us(),
     )
-    began = time.perf_counter()
+    began, capped = time.perf_counter(), 0
     error = "stopped"
     try:
         for rows, result in _written(ctx, view, storage, load, guard):
@@ -199,6 +209,7 @@ def load_view(
                 written=run.written + result.written,
                 stale=run.stale + result.stale + result.late,
             )
+            capped += result.capped
             if progress is not None:
                 progress(view.name, run.rows)
         error = ""
@@ -209,7 +220,7 @@ def load_view(
         ctx.newest.flush()
         run = replace(run, seconds=time.perf_counter() - began, error=error)
         ctx.registry.record_run(ctx.project, run)
-    return ViewLoad(run, guard.unmet, guard.quarantined)
+    return ViewLoad(run, guard.unmet, guard.quarantined, capped)
 
 
 def _written(

@@ -248,8 +248,8 @@ def encode_facts(view: FeatureView, storage: ViewStorage, batch: pa.RecordBatch)
     codec = codecs_of(storage)[-1]
     for name, dtype in zip(codec.names, codec.types, strict=True):
         check_cells(single_chunk(batch.column(name)), dtype, name)
-    types = [dtype for dtype in view.key_types if dtype is not None]
-    parts = [cast_key_column(k, t, name) for k, t, name in zip(keys, types, view.join_keys, strict=True)]
+    types = zip(keys, view.known_key_types(), view.join_keys, strict=True)
+    parts = [cast_key_column(key, dtype, name) for key, dtype, name in types]
     event, known = (numpy_values(single_chunk(batch.column(name))) for name in (EVENT_COLUMN, KNOWN_COLUMN))
     rows = codec.encode(batch, event, known)
     return WriteBatch(storage.table, encode_key_columns(parts, batch.num_rows), rows, view.ttl_us)
@@ -326,8 +326,10 @@ def prepare_write(
                 ctx.newest.note(storage.table, int(encoded[1].block["event"].max()))
             if counts.capped:
                 log.warning(
-                    "%d key(s) of view %s have more facts than are kept one by one; see `tiffin describe`",
+                    "%d key(s) of view %s have more facts than are kept one by one; "
+                    "`tiffin feature-views describe %s` says how many are",
                     counts.capped,
+                    view.name,
                     view.name,
                 )
             return OnlineWrite(counts.added, counts.known, late=counts.late, capped=counts.capped)

@@ -212,8 +212,8 @@ def write_remote(client: Client, feature_view_name: str, df: Any) -> OnlineWrite
 
 
 def _written(done: Mapping[str, Any]) -> OnlineWrite:
-    refused = tuple(done.get("refused", ()))
-    return OnlineWrite(done["written"], done["stale"], refused, done["late"], quarantined=done["quarantined"])
+    counts = {name: done[name] for name in ("written", "stale", "late", "capped", "quarantined")}
+    return OnlineWrite(**counts, refused=tuple(done.get("refused", ())))
 
 
 def _columns(df: Any) -> dict[str, list[Any]]:

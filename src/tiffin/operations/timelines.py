@@ -72,8 +72,7 @@ def encode_timelines(
     sizes = np.bincount(sorted_codes, minlength=wanted.num_rows)
     parts = [
         cast_key_column(single_chunk(wanted[f"k{number}"]), dtype, name)
-        for number, (name, dtype) in enumerate(zip(view.join_keys, view.key_types, strict=True))
-        if dtype is not None
+        for number, (name, dtype) in enumerate(zip(view.join_keys, view.known_key_types(), strict=True))
     ]
     keys = encode_key_columns(parts, wanted.num_rows)
     if sizes.all():

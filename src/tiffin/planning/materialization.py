@@ -14,7 +14,6 @@ from tiffin.planning.references import SelectedView
 from tiffin.planning.retrieval import FactColumns, KeyColumn, fact_columns, key_column
 from tiffin.registry.snapshot import ViewStorage
 from tiffin.time import MIN_US, format_us
-from tiffin.types import FeatureType
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,7 @@ def plan_load(view: FeatureView, *, start_us: int, end_us: int, now_us: int) -> 
         )
     facts = fact_columns(SelectedView(view, view.features))
     keys = tuple(
-        key_column(facts, key, key, _known(view, dtype))
-        for key, dtype in zip(view.join_keys, view.key_types, strict=True)
+        key_column(facts, key, key, dtype) for key, dtype in zip(view.join_keys, view.known_key_types(), strict=True)
     )
     return LoadPlan(
         facts=facts,
@@ -131,14 +129,3 @@ def plan_incremental_load(
         known_from_us=cursor.known_us if plan.known_until_us is not None else None,
         changed_parts=changed,
     )
-
-
-def _known(view: FeatureView, dtype: FeatureType | None) -> FeatureType:
-    if dtype is None:
-        raise RequestError(
-            f"the key types of {view.subject} are not known",
-            subject=view.subject,
-            location=view.location,
-            hint="run `tiffin apply`",
-        )
-    return dtype

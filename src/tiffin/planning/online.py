@@ -203,12 +203,12 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
     check_entity_collisions(selection, selection.entity_columns)
     for selected in selection.views:
         _check_served(selected.view)
-    sets = dict.fromkeys(KeySet(s.entity_columns, _key_types(s.view)) for s in selection.views)
+    sets = dict.fromkeys(KeySet(s.entity_columns, s.view.known_key_types()) for s in selection.views)
     number = {key_set: index for index, key_set in enumerate(sets)}
     views = tuple(
         _view_read(selected, snapshot.storage_of(selected.view), number[KeySet(selected.entity_columns, types)])
         for selected in selection.views
-        for types in (_key_types(selected.view),)
+        for types in (selected.view.known_key_types(),)
     )
     columns = tuple(_answer_column(selection, column) for column in selection.columns)
     return OnlinePlan(
@@ -289,7 +289,7 @@ def _read_values(selection: Selection) -> tuple[tuple[AnswerColumn, ...], ...]:
 def _keys(selection: Selection) -> dict[str, FeatureType]:
     keys: dict[str, FeatureType] = {}
     for selected in selection.views:
-        for column, dtype in zip(selected.entity_columns, _key_types(selected.view), strict=True):
+        for column, dtype in zip(selected.entity_columns, selected.view.known_key_types(), strict=True):
             if keys.setdefault(column, dtype) != dtype:
                 raise RequestError(
                     f"entity column {column!r} is a key of type {keys[column]!r} in one view and {dtype!r} in view "
@@ -326,15 +326,3 @@ def _check_served(view: FeatureView) -> None:
                 location=view.location,
                 hint=f"declare {argument}=True and run `tiffin apply`",
             )
-
-
-def _key_types(view: FeatureView) -> tuple[FeatureType, ...]:
-    types = tuple(dtype for dtype in view.key_types if dtype is not None)
-    if len(types) != len(view.join_keys):
-        raise RequestError(
-            f"the key types of {view.subject} are not known",
-            subject=view.subject,
-            location=view.location,
-            hint="run `tiffin apply`, or give the entities a value_type",
-        )
-    return types

@@ -265,8 +265,10 @@ def _view_join(selected: SelectedView) -> ViewJoin:
     view = selected.view
     facts = fact_columns(selected)
     keys = tuple(
-        key_column(facts, key, entity_column, _key_type(selected, index))
-        for index, (key, entity_column) in enumerate(zip(view.join_keys, selected.entity_columns, strict=True))
+        key_column(facts, key, entity_column, dtype)
+        for key, entity_column, dtype in zip(
+            view.join_keys, selected.entity_columns, view.known_key_types(), strict=True
+        )
     )
     if view.aggregations:
         computed = tuple(FeatureColumn(f.name, "", f.dtype, f.default_value) for f in selected.features)
@@ -280,18 +282,6 @@ def _view_join(selected: SelectedView) -> ViewJoin:
             by_name[view.labeler_field], view.conflict_policy, tuple(view.labeler_priorities or ())
         )
     return ViewJoin(selected.name, facts, keys, features, view.ttl_us, conflict)
-
-
-def _key_type(selected: SelectedView, index: int) -> FeatureType:
-    dtype = selected.view.key_types[index]
-    if dtype is None:
-        raise RequestError(
-            f"the type of join key {selected.view.join_keys[index]!r} of {selected.view.subject} is not known",
-            subject=selected.view.subject,
-            location=selected.view.location,
-            hint="run `tiffin apply`, or give the entity a value_type",
-        )
-    return dtype
 
 
 def find_time_column(columns: Sequence[str], time_columns: Sequence[str]) -> str:

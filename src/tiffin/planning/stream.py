@@ -167,12 +167,8 @@ def _read_types(view: FeatureView) -> dict[str, FeatureType]:
     """What is read of a message for a view, by name: keys and payload, or what its function gets."""
     if isinstance(view, TransformedFeatureView) and view.transforms_rows:
         return {field.name: field.dtype for field in view.input_schema or ()}
-    found = {}
-    for name, dtype in zip(view.join_keys, view.key_types, strict=True):
-        if dtype is None:
-            raise _error(view, f"the key types of {view.subject} are not known", "run `tiffin apply`")
-        found[name] = dtype
-    return found | {field.name: field.dtype for field in view.payload}
+    keys = dict(zip(view.join_keys, view.known_key_types(), strict=True))
+    return keys | {field.name: field.dtype for field in view.payload}
 
 
 def _add(columns: dict[str, MessageColumn], column: MessageColumn, view: FeatureView) -> None:

@@ -155,10 +155,6 @@ class Snapshot:
         entries = tuple(replace(each, storage=storage) if each is here else each for each in self.entries)
         return Snapshot(self.project, self.version + 1, entries)
 
-    def at_version(self, version: int) -> Snapshot:
-        """The same content under another version number."""
-        return replace(self, version=version)
-
     def names(self, kind: str) -> list[str]:
         """The names of the objects of a kind, sorted."""
         return sorted(entry.name for entry in self.entries if entry.kind == kind)

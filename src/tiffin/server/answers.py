@@ -34,6 +34,7 @@ class Counts(msgspec.Struct, forbid_unknown_fields=True):
     written: int
     stale: int
     late: int
+    capped: int
     quarantined: int
 
 
@@ -52,11 +53,14 @@ class Written(Counts, forbid_unknown_fields=True):
 
 
 class Loaded(msgspec.Struct, forbid_unknown_fields=True):
-    """What was loaded, which expectations its facts did not meet, and how many of them were put apart."""
+    """What was loaded, which expectations its facts did not meet, and how many of them were put apart; ``capped`` are
+    keys that came to have more facts than are kept one by one.
+    """
 
     runs: list[MaterializationRun]
     unmet: list[dict[str, Any]]
     quarantined: int
+    capped: int
 
 
 class Definitions(msgspec.Struct):

@@ -375,7 +375,13 @@ def _unwatched() -> AbstractContextManager[Sequence[str]]:
 
 
 def _counts(done: OnlineWrite) -> dict[str, int]:
-    return {"written": done.written, "stale": done.stale, "late": done.late, "quarantined": done.quarantined}
+    return {
+        "written": done.written,
+        "stale": done.stale,
+        "late": done.late,
+        "capped": done.capped,
+        "quarantined": done.quarantined,
+    }
 
 
 class LoadUnderWayError(BusyError):

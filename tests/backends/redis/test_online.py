@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("redis", reason="redis is not installed; pip install 'tiffin[redis]' provides it")
 
-from servers import Server, free_port, redis_server
+from servers import SLACK_SECONDS, Server, free_port, redis_server, wait_until
 from tiffin.backends.redis import clients, layout
 from tiffin.backends.redis.online import RedisOnlineStore
 from tiffin.contracts.online import OnlineLocation, ReadRequest, WriteBatch
@@ -73,10 +73,11 @@ def join_cluster(nodes: list[Server], bus: int) -> None:
     for client, (first, last) in zip(clients, shares, strict=True):
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
         client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, bus)
-    until = time.monotonic() + 30
-    while any(client.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for client in clients):
-        assert time.monotonic() < until, "the cluster did not form"
-        time.sleep(0.05)
+    wait_until(
+        lambda: all(client.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for client in clients),
+        "the cluster",
+        pause_seconds=0.05,
+    )
     for client in clients:
         client.close()
 
@@ -162,7 +163,7 @@ def test_hung_server_holds_a_read_no_longer_than_its_deadline() -> None:
         began = time.monotonic()
         with pytest.raises(StoreUnavailableError, match=r"within 0\.3 s"):
             read(store, key(1))
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 0.3 + SLACK_SECONDS
         server.resume()
         assert read(store, key(1)) == row(1)
         store.close()
@@ -177,7 +178,7 @@ async def test_hung_server_holds_an_async_read_no_longer_than_its_deadline() -> 
         began = time.monotonic()
         with pytest.raises(StoreUnavailableError):
             await store.read_async([ReadRequest(TABLE, [key(1)])])
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 0.3 + SLACK_SECONDS
         server.resume()
         assert await store.read_async([ReadRequest(TABLE, [key(1)])]) == [[None]]
         await store.close_async()

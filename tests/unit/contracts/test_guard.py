@@ -225,8 +225,9 @@ async def test_async_call_is_tried_again_and_breaks_like_the_other() -> None:
     async def gone(until: float) -> int:
         raise StoreUnavailableError("gone")
 
-    guarded = Guard("store x", CallOptions(deadline_seconds=0.2, breaker_failures=1, breaker_seconds=60.0))
-    assert await guarded.read_async(read) == 3
+    options = CallOptions(deadline_seconds=0.2, write_deadline_seconds=60.0, breaker_failures=1, breaker_seconds=60.0)
+    guarded = Guard("store x", options)
+    assert await guarded.write_async(read) == 3
     with pytest.raises(StoreUnavailableError, match="within"):
         await guarded.read_async(gone)
     with pytest.raises(StoreUnavailableError, match="left alone"):

@@ -232,9 +232,22 @@ def test_key_with_more_facts_than_are_kept_is_counted_and_keeps_its_sums(
         assert (report.written, report.late) == (10, 0)
         capped += report.capped
     assert capped
-    assert "1 key(s) of view spending have more facts than are kept one by one" in caplog.text
+    said = (
+        "1 key(s) of view spending have more facts than are kept one by one; `tiffin feature-views describe spending`"
+    )
+    assert said in caplog.text
     assert read(store) == [(100.0, 100)]
     # What only states are kept of cannot be told from what comes again: it is counted, and changes nothing.
     report = store.push("paid", facts((1, -100 * MINUTE_US, 1.0), (1, -MINUTE_US, 1.0))).views["spending"]
     assert (report.written, report.stale, report.late, report.capped) == (0, 1, 1, 0)
     assert read(store) == [(100.0, 100)]
+
+
+def test_load_counts_keys_with_more_facts_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiffin.operations.timelines.Limits", lambda: Limits(tail=8, kept=4, tiles=4, tile=8))
+    many = [(1, (number - 100) * MINUTE_US, 1.0) for number in range(100)]
+    store = opened(tmp_path, spending(window=None), *many, (2, -1, 1.0))
+    report = store.materialize("2024-01-01", "2024-06-02")
+    assert (report.capped, report.to_dict()["capped"]) == (1, 1)
+    assert read(store, card=[1, 2]) == [(100.0, 100), (1.0, 1)]
+    assert store.materialize("2024-06-02", "2024-06-03").capped == 0

@@ -56,9 +56,7 @@ class DuckDBEngine(OfflineEngine):
     One object serves many threads; each call works on a cursor of its own.
     """
 
-    capabilities: ClassVar[OfflineCapabilities] = OfflineCapabilities(
-        name="duckdb", formats=("parquet", "csv"), entity_sql=True, spills=True, row_functions=True
-    )
+    capabilities: ClassVar[OfflineCapabilities] = OfflineCapabilities(name="duckdb", row_functions=True)
 
     def __init__(self, options: DuckDBOptions, base_path: str) -> None:
         self._options = options

@@ -25,6 +25,7 @@ from tiffin.contracts.online import (
     TableInfo,
     WriteBatch,
     WriteResult,
+    no_table,
 )
 from tiffin.errors import StoreError, StoreUnavailableError
 
@@ -136,10 +137,6 @@ class DynamoDBOnlineStore(OnlineStore):
     def _unavailable(self, what: str) -> StoreUnavailableError:
         hint = "check that it can be reached, and its capacity"
         return StoreUnavailableError(f"{self._subject}: {what}", subject=self._subject, hint=hint)
-
-    def _no_table(self, table: str) -> StoreError:
-        hint = "run `tiffin apply` to create it"
-        return StoreError(f"{self._subject} has no table {table!r}", subject=self._subject, hint=hint)
 
     def _name(self, table: str) -> str:
         return layout.table_name(self._options.table_name_template, self._project, table)
@@ -308,7 +305,7 @@ class DynamoDBOnlineStore(OnlineStore):
         try:
             await self._call("describe_table", TableName=self._name(table))
         except _NoTableError as error:
-            raise self._no_table(table) from error
+            raise no_table(self._subject, table) from error
 
     def _item(self, key: bytes, row: bytes, ttl_us: int | None) -> dict[str, Any]:
         """A row as DynamoDB keeps it."""
@@ -339,7 +336,7 @@ class DynamoDBOnlineStore(OnlineStore):
             except _StaleError:
                 return False
             except _NoTableError as error:
-                raise self._no_table(table) from error
+                raise no_table(self._subject, table) from error
             return True
 
         async with slots:
@@ -410,7 +407,7 @@ class DynamoDBOnlineStore(OnlineStore):
         try:
             return await self._call("scan", TableName=self._name(table), Limit=rows, ConsistentRead=True, **start)
         except _NoTableError as error:
-            raise self._no_table(table) from error
+            raise no_table(self._subject, table) from error
 
     def delete(self, table: str, keys: Sequence[bytes]) -> int:
         """Remove rows outright, many at once."""
@@ -428,7 +425,7 @@ class DynamoDBOnlineStore(OnlineStore):
             place = {"k": {"B": layout.row_key(key)}}
             gone = await self._call("delete_item", TableName=self._name(table), Key=place, ReturnValues="ALL_OLD")
         except _NoTableError as error:
-            raise self._no_table(table) from error
+            raise no_table(self._subject, table) from error
         return int("Attributes" in gone)
 
     # --- Cursors -----------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from tiffin.contracts.online import (
     TableInfo,
     WriteBatch,
     WriteResult,
+    no_table,
 )
 from tiffin.errors import StoreError, StoreFullError
 
@@ -152,8 +153,7 @@ class LmdbOnlineStore(OnlineStore):
         """
         found: bytes | None = transaction.get(layout.table_key(table))
         if found is None:
-            hint = "run `tiffin apply` to create it"
-            raise StoreError(f"{self._subject} has no table {table!r}", subject=self._subject, hint=hint)
+            raise no_table(self._subject, table)
         return found[: layout.NUMBER_BYTES]
 
     # --- Tables ------------------------------------------------------------------------------------------------------

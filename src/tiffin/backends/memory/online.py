@@ -18,9 +18,9 @@ from tiffin.contracts.online import (
     TableInfo,
     WriteBatch,
     WriteResult,
+    no_table,
 )
 from tiffin.contracts.options import options_from
-from tiffin.errors import StoreError
 
 
 class _Data:
@@ -78,8 +78,7 @@ class MemoryOnlineStore(OnlineStore):
 
     def _table(self, table: str) -> dict[bytes, bytes]:
         if table not in self._tables:
-            hint = "run `tiffin apply` to create it"
-            raise StoreError(f"online store memory has no table {table!r}", subject="online store memory", hint=hint)
+            raise no_table("online store memory", table)
         return self._tables[table]
 
     def ensure(self, tables: Sequence[str]) -> None:

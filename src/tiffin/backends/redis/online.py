@@ -30,6 +30,7 @@ from tiffin.contracts.online import (
     TableInfo,
     WriteBatch,
     WriteResult,
+    no_table,
 )
 from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
 from tiffin.online.tails import NOTHING_BESIDE
@@ -200,10 +201,6 @@ class RedisOnlineStore(OnlineStore):
             return StoreUnavailableError(f"{self._subject}: {text}", subject=self._subject, hint=hint)
         return StoreError(f"{self._subject}: {text}", subject=self._subject, hint="check the server's log")
 
-    def _no_table(self, table: str) -> StoreError:
-        hint = "run `tiffin apply` to create it"
-        return StoreError(f"{self._subject} has no table {table!r}", subject=self._subject, hint=hint)
-
     # --- Tables ------------------------------------------------------------------------------------------------------
 
     def ensure(self, tables: Sequence[str]) -> None:
@@ -281,7 +278,7 @@ class RedisOnlineStore(OnlineStore):
             known = self._known if self._known.mark == mark else _Numbers(mark, {})
             for table, number in zip(tables, numbers, strict=True):
                 if number is None:
-                    raise self._no_table(table)
+                    raise no_table(self._subject, table)
                 known.endings[table] = layout.suffix(int(number))
             self._known = known
         return known

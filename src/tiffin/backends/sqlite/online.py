@@ -37,6 +37,7 @@ from tiffin.contracts.online import (
     TableInfo,
     WriteBatch,
     WriteResult,
+    no_table,
 )
 from tiffin.errors import StoreError, StoreFullError, StoreUnavailableError
 
@@ -168,8 +169,7 @@ class SqliteOnlineStore(OnlineStore):
         text, code = str(error), _code(error)
         subject = f"online store sqlite {self._path}"
         if "no such table" in text:
-            hint = "run `tiffin apply` to create it"
-            return StoreError(f"{subject} has no table {table!r}", subject=subject, hint=hint)
+            return no_table(subject, table)
         if code.startswith(_BUSY):
             hint = "another process is writing; try again, or raise busy_timeout_seconds"
             return StoreUnavailableError(f"{subject} is locked", subject=subject, hint=hint)

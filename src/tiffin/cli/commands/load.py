@@ -130,7 +130,7 @@ def _print_report(report: MaterializationReport, as_json: bool) -> None:
     if as_json:
         unmet = [each.to_dict() for each in report.unmet]
         data = [_run_data(run) for run in runs]
-        print_json({"runs": data, "unmet": unmet, "quarantined": report.quarantined})
+        print_json({"runs": data, "unmet": unmet, "quarantined": report.quarantined, "capped": report.capped})
         return
     columns = ["VIEW", "FROM", "TO", "ROWS", "WRITTEN", "STALE", "SECONDS"]
     empty = "No feature view is online and has a history."

@@ -120,9 +120,6 @@ _FILES: Mapping[str, str] = {
 #: Small row groups: what is read most is the last hour, and a row group is the least that can be read.
 _PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 30720)"
 
-#: The names of the files, without their ending.
-FILES = tuple(_FILES)
-
 
 def write_flights_data(folder: Path, *, on_file: Callable[[str, int], None] | None = None) -> dict[str, int]:
     """Write the parquet files of the flights project.
