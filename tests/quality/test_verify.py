@@ -317,6 +317,26 @@ def test_the_command_ends_with_0_when_nothing_differs(world: World) -> None:
     assert "54 values were compared, and none differs" in shown.output
 
 
+def test_what_was_computed_from_is_shown_apart(tmp_path: Path) -> None:
+    view = product(view=stats()[["rate"]])
+    world = World(tmp_path, stats(), view, model(view))
+    world.write(fact(1, NOON - HOUR, rate=0.5))
+    world.load()
+    world.write(fact(1, NOON - MINUTE, rate=0.75))
+    world.serve(1, extra=2.0)
+    shown = call(world).output
+    assert "1 of 1 values differ" in shown
+    assert re.search(r"FEATURE .*\n.*computed:product +1 +0 +1 +0 +0 +0.5 difference +store_lag 1", shown), shown
+    assert re.search(r"COMPUTED FROM .*\n.*stats:rate +1 +0 +1 +0 +0 +0.25 difference +store_lag 1", shown), shown
+    found = world.store.verify("model")
+    (computed_from,) = found.to_dict()["services"][0]["inputs"]
+    assert (computed_from["feature"], computed_from["causes"]) == ("stats:rate", {"store_lag": 1})
+    assert found.services[0].mismatches["feature"].to_pylist() == ["computed:product"]
+    page = verification_page("world", found).html()
+    assert "computed from" in page
+    assert "stats:rate" in page
+
+
 def test_the_command_ends_with_1_when_too_much_differs(world: World, tmp_path: Path) -> None:
     spoil(world)
     output = tmp_path / "mismatches.parquet"

@@ -14,7 +14,7 @@ import numpy as np
 from tiffin.columns import numpy_values, single_chunk
 from tiffin.definitions import FeatureService
 from tiffin.errors import EmptyLogError, RequestError, SourceError, UnsupportedError
-from tiffin.operations.feature_log import LOGGED_AT, REQUEST_ID, STATUS, TIMESTAMP, VERSION, full_name, log_folder
+from tiffin.operations.feature_log import LOGGED_AT, REQUEST_ID, STATUS, TIMESTAMP, VERSION, log_folder
 from tiffin.operations.retrieve import retrieve
 from tiffin.operations.versions import load_versions
 from tiffin.planning.references import OutputColumn, Selection, resolve_features
@@ -50,6 +50,7 @@ class ServiceVerification:
         rows: vectors that were compared.
         first_us, last_us: the moments of the first and the last of them; ``None`` without any.
         features: one record each, in the order of the service.
+        inputs: the same of what functions compute from and was not served itself; it counts nowhere else.
         versions: version of the definitions to the rows that were served by it; 0 where the log does not say.
         problems: files of the log that could not be used.
         newer_rows: rows of definitions that the registry does not have, which were left out.
@@ -63,6 +64,7 @@ class ServiceVerification:
     first_us: int | None
     last_us: int | None
     features: tuple[FeatureSkew, ...]
+    inputs: tuple[FeatureSkew, ...]
     versions: Mapping[int, int]
     problems: tuple[LogProblem, ...]
     newer_rows: int
@@ -103,6 +105,7 @@ class ServiceVerification:
             "different": self.different,
             "causes": self.causes,
             "features": [feature.to_dict() for feature in self.features],
+            "inputs": [feature.to_dict() for feature in self.inputs],
             "versions": {str(version): rows for version, rows in sorted(self.versions.items())},
             "problems": [{"file": problem.file, "reason": problem.reason} for problem in self.problems],
             "newer_rows": self.newer_rows,
@@ -231,7 +234,9 @@ class _Verifier:
         self._part_rows = part_rows
         self._folder = log_folder(ctx.config.repo_path, service)
         self._older = OlderDefinitions(ctx, snapshot, service)
+        #: Of what was served, and of what it was computed from, by what a part of the log calls them.
         self._skews: dict[str, FeatureSkew] = {}
+        self._inputs: dict[str, FeatureSkew] = {}
         self._kept: list[pa.Table] = []
         self._kept_rows = 0
 
@@ -242,15 +247,19 @@ class _Verifier:
             SourceError: it has no rows, or none that can be compared.
         """
         plan, selection = self._plan()
-        names = {full_name(selection.reference(column)): column for column in selection.columns}
-        for name, column in names.items():
+        served = len(selection.columns)
+        selection = selection.with_inputs
+        names = {column.name: column for column in selection.columns}
+        for number, (name, column) in enumerate(names.items()):
             dtype = selection.view_of(column).features[column.feature].dtype
-            self._skews[name] = FeatureSkew(selection.reference(column), repr(dtype))
+            skews = self._skews if number < served else self._inputs
+            skews[name] = FeatureSkew(selection.reference(column), repr(dtype))
         reader = LogReader(
             folder=self._folder,
             keys=plan.keys,
             request=plan.request_columns,
-            features=list(names),
+            features=list(self._skews),
+            inputs=list(self._inputs),
             since_us=since_us,
             until_us=until_us,
             newest=self._snapshot.version,
@@ -271,6 +280,7 @@ class _Verifier:
             first_us=min(moments),
             last_us=max(moments),
             features=tuple(self._skews.values()),
+            inputs=tuple(self._inputs.values()),
             versions=dict(reading.versions),
             problems=tuple(reading.problems),
             newer_rows=reading.newer_rows,
@@ -308,17 +318,24 @@ class _Verifier:
 
     def _compare(self, part: pa.Table, plan: RetrievalPlan, names: Mapping[str, OutputColumn]) -> None:
         """Compare the rows of a part, count, and explain what differs."""
+        skews = self._skews | self._inputs
         logged = [name for name in names if name in part.column_names]
         for name in names.keys() - set(logged):
-            self._skews[name].not_logged += part.num_rows
-        if not logged:
+            skews[name].not_logged += part.num_rows
+        if self._skews.keys().isdisjoint(logged):
             return
-        rows = entity_rows(part, plan)
-        expected = retrieve(self._ctx, rows, self._service, full_feature_names=True, snapshot=self._snapshot).to_arrow()
+        expected = retrieve(
+            self._ctx,
+            entity_rows(part, plan),
+            self._service,
+            full_feature_names=True,
+            snapshot=self._snapshot,
+            with_inputs=True,
+        ).to_arrow()
         found = {}
         for name in logged:
             difference = find_differences(name, single_chunk(part[name]), single_chunk(expected[name]))
-            skew = self._skews[name]
+            skew = skews[name]
             skew.compared += part.num_rows
             skew.equal += part.num_rows - len(difference.rows)
             if len(difference.rows):
@@ -326,16 +343,9 @@ class _Verifier:
         if found:
             explained = PartDifferences(self._ctx, self._older, part, plan, names, expected, found).causes()
             for name, (codes, seen) in explained.items():
-                self._count(found[name], codes)
-                self._keep(part, plan, found[name], codes, seen)
-
-    def _count(self, difference: Difference, codes: Codes) -> None:
-        skew = self._skews[difference.column]
-        for kind, kind_name in KIND_NAMES.items():
-            setattr(skew, kind_name, getattr(skew, kind_name) + int((difference.kinds == kind).sum()))
-        for code, cells in zip(*np.unique(codes, return_counts=True), strict=True):
-            skew.causes[Cause(code).label] += int(cells)
-        add_to_spread(skew, difference)
+                _count(skews[name], found[name], codes)
+                if name in self._skews:
+                    self._keep(part, plan, found[name], codes, seen)
 
     def _keep(
         self,
@@ -383,6 +393,15 @@ class _Verifier:
         kinds |= {"status": pa.int32(), "log_timestamp": moments, "request_id": pa.string()}
         kinds |= {"definitions_version": pa.int64(), "entity": pa.string()}
         return pa.concat_tables([pa.schema(list(kinds.items())).empty_table(), *self._kept])
+
+
+def _count(skew: FeatureSkew, difference: Difference, codes: Codes) -> None:
+    """Count what differs, by kind and by cause."""
+    for kind, kind_name in KIND_NAMES.items():
+        setattr(skew, kind_name, getattr(skew, kind_name) + int((difference.kinds == kind).sum()))
+    for code, cells in zip(*np.unique(codes, return_counts=True), strict=True):
+        skew.causes[Cause(code).label] += int(cells)
+    add_to_spread(skew, difference)
 
 
 def _moments(times: Int64Array | None, count: int) -> pa.Array:

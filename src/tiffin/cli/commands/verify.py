@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from tiffin.cli.output import print_json, print_table, say
 from tiffin.time import format_us
 
 if TYPE_CHECKING:
+    from tiffin.quality.skew import FeatureSkew
     from tiffin.quality.verify import ServiceVerification, Verification
 
 #: How the command ends when values differ.
@@ -87,19 +89,14 @@ def _print_service(found: ServiceVerification) -> None:
     if found.first_us is not None and found.last_us is not None:
         span = f"{format_us(found.first_us)} to {format_us(found.last_us)}"
         say(f"{found.service}: {found.rows:,} vectors, {span}")
-    columns = ["FEATURE", "COMPARED", "EQUAL", "MISMATCHING", "MISSING", "EXTRA", "LARGEST DIFFERENCE", "CAUSES"]
-    rows = []
-    for each in found.features:
-        causes = ", ".join(f"{name} {cells:,}" for name, cells in each.causes.most_common())
-        spread = each.spread
-        largest = f"{spread.largest:.6g} {spread.unit}" if spread is not None and spread.count else ""
-        counts = [each.compared, each.equal, each.mismatching, each.missing, each.extra]
-        rows.append([each.feature, *counts, largest, causes])
-    print_table(columns, rows, thousands=True)
+    _print_features("FEATURE", found.features)
+    if found.inputs:
+        say()
+        _print_features("COMPUTED FROM", found.inputs)
     if found.causes:
         say()
         print_table(["CAUSE", "VALUES", "EVIDENCE"], [[name, n, evidence(name)] for name, n in found.causes.items()])
-    for each in found.features:
+    for each in (*found.features, *found.inputs):
         if each.not_logged:
             say(f"{each.feature}: {each.not_logged:,} row(s) of the log do not have it", fg="yellow")
     for problem in found.problems:
@@ -107,3 +104,15 @@ def _print_service(found: ServiceVerification) -> None:
     if found.newer_rows:
         say(f"{found.newer_rows:,} row(s) are of definitions that the registry does not have", fg="red")
     say()
+
+
+def _print_features(title: str, features: Sequence[FeatureSkew]) -> None:
+    columns = [title, "COMPARED", "EQUAL", "MISMATCHING", "MISSING", "EXTRA", "LARGEST DIFFERENCE", "CAUSES"]
+    rows = []
+    for each in features:
+        causes = ", ".join(f"{name} {cells:,}" for name, cells in each.causes.most_common())
+        spread = each.spread
+        largest = f"{spread.largest:.6g} {spread.unit}" if spread is not None and spread.count else ""
+        counts = [each.compared, each.equal, each.mismatching, each.missing, each.extra]
+        rows.append([each.feature, *counts, largest, causes])
+    print_table(columns, rows, thousands=True)
