@@ -261,14 +261,59 @@ def test_a_source_that_is_gone(world: World) -> None:
         world.store.verify("model")
 
 
-def test_a_view_without_a_history(tmp_path: Path) -> None:
-    pushed = PushSource(name="alone", timestamp_field="ts")
-    view = FeatureView(name="live", entities=[DRIVER], schema=[Field(name="rate", dtype=Float64)], source=pushed)
-    world = World(tmp_path, stats(), view, model(view))
-    world.store.write_to_online_store("live", [{"driver_id": 1, "rate": 0.5, "ts": NOON}])
+LIVE = FeatureView(
+    name="live",
+    entities=[DRIVER],
+    schema=[Field(name="speed", dtype=Float64)],
+    source=PushSource(name="alone", timestamp_field="ts"),
+)
+
+
+def faster(inputs: dict[str, Any]) -> dict[str, Any]:
+    pairs = zip(inputs["rate"], inputs["speed"], strict=True)
+    return {"fast": [None if rate is None or speed is None else rate * speed for rate, speed in pairs]}
+
+
+def test_what_has_no_history_is_named_and_the_rest_is_compared(tmp_path: Path) -> None:
+    view = OnDemandFeatureView(
+        name="computed",
+        sources=[stats()[["rate"]], LIVE],
+        schema=[Field(name="fast", dtype=Float64)],
+        udf=faster,
+        mode="python",
+    )
+    world = World(tmp_path, stats(), LIVE, view, model(stats()[["rate"]], LIVE, view, stats()[["trips"]]))
+    world.write(fact(1, NOON - HOUR))
+    world.load()
+    world.store.write_to_online_store("live", [{"driver_id": 1, "speed": 0.5, "ts": NOON}])
+    world.serve(1, 404)
+    found = world.store.verify("model")
+    (service,) = found.services
+    assert [(each.feature, each.equal) for each in service.features] == [("stats:rate", 2), ("stats:trips", 2)]
+    assert service.no_history == ("live:speed", "computed:fast")
+    assert service.inputs == ()
+    assert found.verdict == "4 values were compared, and none differs; 2 feature(s) have no history"
+    assert (found.is_ok, world.store.verify("model", allow_no_history=True).is_ok) == (False, True)
+    assert found.to_dict()["services"][0]["no_history"] == ["live:speed", "computed:fast"]
+    assert "not compared: live:speed, computed:fast" in verification_page("world", found).html()
+    assert (call(world).exit_code, call(world, "--allow-no-history").exit_code) == (1, 0)
+    assert "computed:fast: not compared, because facts behind it are only pushed" in call(world).output
+
+
+def test_what_differs_beside_what_has_no_history_is_not_allowed(tmp_path: Path) -> None:
+    world = World(tmp_path, stats(), LIVE, model(stats()[["rate"]], LIVE))
+    world.write(fact(1, NOON - HOUR))
+    world.serve(1)
+    found = world.store.verify("model", allow_no_history=True)
+    assert (found.is_ok, found.different, found.services[0].causes) == (False, 1, {"store_lag": 1})
+
+
+def test_a_service_without_any_history(tmp_path: Path) -> None:
+    world = World(tmp_path, stats(), LIVE, model(LIVE))
+    world.store.write_to_online_store("live", [{"driver_id": 1, "speed": 0.5, "ts": NOON}])
     world.serve(1)
     with pytest.raises(UnsupportedError, match="feature view live has no history"):
-        world.store.verify("model")
+        world.store.verify("model", allow_no_history=True)
 
 
 def test_a_request_that_brings_a_time_of_its_own(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tiffin.definitions import FeatureService, OnDemandFeatureView, ViewUse
+from tiffin.definitions import FeatureService, ViewUse
 from tiffin.errors import NotFoundError, TiffinError
 from tiffin.operations.retrieve import retrieve
+from tiffin.operations.versions import all_uses
 from tiffin.planning.changes import is_same
 from tiffin.planning.declared import VIEW, references
 from tiffin.quality.skew_causes import Cause
@@ -115,7 +116,7 @@ class OlderDefinitions:
     def _uses(self, snapshot: Snapshot, view: str) -> list[ViewUse]:
         """How the service, or a function of it, used a view then; as it does now when there was no such service."""
         for service in (snapshot.services.get(self.service.name), self.service):
-            found = [] if service is None else [use for use in _all_uses(snapshot, service) if use.name == view]
+            found = [] if service is None else [use for use in all_uses(snapshot, service.uses) if use.name == view]
             if found:
                 return found
         return []
@@ -136,19 +137,6 @@ class OlderDefinitions:
                 found[entry.kind, name] = entry
                 waiting += references(entry)
         return found
-
-
-def _all_uses(snapshot: Snapshot, service: FeatureService) -> list[ViewUse]:
-    """What a service uses, and what the functions behind that use; each way once."""
-    found = dict.fromkeys(service.uses)
-    waiting = list(found)
-    while waiting:
-        name = waiting.pop().view
-        if (OnDemandFeatureView.kind, name) in snapshot.by_key:
-            further = [use for use in snapshot.on_demand_view(name).uses if use not in found]
-            found |= dict.fromkeys(further)
-            waiting += further
-    return list(found)
 
 
 def _merged(uses: Sequence[ViewUse]) -> ViewUse:

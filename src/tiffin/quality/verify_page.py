@@ -48,6 +48,8 @@ def _service(service: ServiceVerification) -> Iterator[Part]:
     if service.first_us is not None and service.last_us is not None:
         parts.append(Text(f"served from {format_us(service.first_us)} to {format_us(service.last_us)}", "soft"))
     parts += [Text(f"{problem.file}: {problem.reason}", "bad") for problem in service.problems]
+    if service.no_history:
+        parts.append(Text(f"without a history, and not compared: {', '.join(service.no_history)}", "bad"))
     if service.newer_rows:
         parts.append(Text(f"{service.newer_rows:,} row(s) are of definitions that the registry does not have", "bad"))
     parts.append(_features("feature", service.features))

@@ -30,6 +30,7 @@ _DIFFERENT = 1
     show_default=True,
     help="The share of the values of a feature that may differ.",
 )
+@click.option("--allow-no-history", is_flag=True, help="Features of views that are only pushed may go unverified.")
 @click.option("--html", metavar="FILE", help="Write a report that a browser shows, in one file.")
 @click.option("-o", "--output", metavar="FILE", help="Write the values that differ to a Parquet file.")
 @json_option
@@ -40,6 +41,7 @@ def verify(
     since: str | None,
     until: str | None,
     max_mismatch: float,
+    allow_no_history: bool,
     html: str | None,
     output: str | None,
     as_json: bool,
@@ -51,7 +53,7 @@ def verify(
     than --max-mismatch of a feature differs, or a part of the log could not be compared.
     """
     with invocation.store() as store:
-        found = store.verify(service, since, until, max_mismatch)
+        found = store.verify(service, since, until, max_mismatch, allow_no_history)
         project = store.project
     if html:
         from tiffin.quality.verify_page import verification_page
@@ -99,6 +101,8 @@ def _print_service(found: ServiceVerification) -> None:
     for each in (*found.features, *found.inputs):
         if each.not_logged:
             say(f"{each.feature}: {each.not_logged:,} row(s) of the log do not have it", fg="yellow")
+    for reference in found.no_history:
+        say(f"{reference}: not compared, because facts behind it are only pushed and have no history", fg="yellow")
     for problem in found.problems:
         say(f"{problem.file}: {problem.reason}", fg="red")
     if found.newer_rows:
