@@ -55,6 +55,7 @@ class QualityMethods:
         since: datetime | str | int | None = None,
         until: datetime | str | int | None = None,
         max_mismatch: float = 0.0,
+        allow_no_history: bool = False,
     ) -> Verification:
         """Compute what was logged again as training would at its moment, compare, and tell why values differ.
 
@@ -63,6 +64,8 @@ class QualityMethods:
             since: the first moment that is looked at.
             until: the last one, included.
             max_mismatch: the share of the cells of a feature that may differ, from 0 to 1.
+            allow_no_history: whether the result may be ok beside features whose facts are only pushed, so that there
+                is no history to compare them with.
 
         Raises:
             NotFoundError: there is no such service.
@@ -71,7 +74,7 @@ class QualityMethods:
         """
         from tiffin.quality.verify import verify
 
-        return verify(self.context, service, since, until, max_mismatch)
+        return verify(self.context, service, since, until, max_mismatch, allow_no_history)
 
     def freshness(
         self, feature_views: Sequence[str] | None = None, *, offline: bool = True, streams: bool = True

@@ -261,14 +261,59 @@ def test_a_source_that_is_gone(world: World) -> None:
         world.store.verify("model")
 
 
-def test_a_view_without_a_history(tmp_path: Path) -> None:
-    pushed = PushSource(name="alone", timestamp_field="ts")
-    view = FeatureView(name="live", entities=[DRIVER], schema=[Field(name="rate", dtype=Float64)], source=pushed)
-    world = World(tmp_path, stats(), view, model(view))
-    world.store.write_to_online_store("live", [{"driver_id": 1, "rate": 0.5, "ts": NOON}])
+LIVE = FeatureView(
+    name="live",
+    entities=[DRIVER],
+    schema=[Field(name="speed", dtype=Float64)],
+    source=PushSource(name="alone", timestamp_field="ts"),
+)
+
+
+def faster(inputs: dict[str, Any]) -> dict[str, Any]:
+    pairs = zip(inputs["rate"], inputs["speed"], strict=True)
+    return {"fast": [None if rate is None or speed is None else rate * speed for rate, speed in pairs]}
+
+
+def test_what_has_no_history_is_named_and_the_rest_is_compared(tmp_path: Path) -> None:
+    view = OnDemandFeatureView(
+        name="computed",
+        sources=[stats()[["rate"]], LIVE],
+        schema=[Field(name="fast", dtype=Float64)],
+        udf=faster,
+        mode="python",
+    )
+    world = World(tmp_path, stats(), LIVE, view, model(stats()[["rate"]], LIVE, view, stats()[["trips"]]))
+    world.write(fact(1, NOON - HOUR))
+    world.load()
+    world.store.write_to_online_store("live", [{"driver_id": 1, "speed": 0.5, "ts": NOON}])
+    world.serve(1, 404)
+    found = world.store.verify("model")
+    (service,) = found.services
+    assert [(each.feature, each.equal) for each in service.features] == [("stats:rate", 2), ("stats:trips", 2)]
+    assert service.no_history == ("live:speed", "computed:fast")
+    assert service.inputs == ()
+    assert found.verdict == "4 values were compared, and none differs; 2 feature(s) have no history"
+    assert (found.is_ok, world.store.verify("model", allow_no_history=True).is_ok) == (False, True)
+    assert found.to_dict()["services"][0]["no_history"] == ["live:speed", "computed:fast"]
+    assert "not compared: live:speed, computed:fast" in verification_page("world", found).html()
+    assert (call(world).exit_code, call(world, "--allow-no-history").exit_code) == (1, 0)
+    assert "computed:fast: not compared, because facts behind it are only pushed" in call(world).output
+
+
+def test_what_differs_beside_what_has_no_history_is_not_allowed(tmp_path: Path) -> None:
+    world = World(tmp_path, stats(), LIVE, model(stats()[["rate"]], LIVE))
+    world.write(fact(1, NOON - HOUR))
+    world.serve(1)
+    found = world.store.verify("model", allow_no_history=True)
+    assert (found.is_ok, found.different, found.services[0].causes) == (False, 1, {"store_lag": 1})
+
+
+def test_a_service_without_any_history(tmp_path: Path) -> None:
+    world = World(tmp_path, stats(), LIVE, model(LIVE))
+    world.store.write_to_online_store("live", [{"driver_id": 1, "speed": 0.5, "ts": NOON}])
     world.serve(1)
     with pytest.raises(UnsupportedError, match="feature view live has no history"):
-        world.store.verify("model")
+        world.store.verify("model", allow_no_history=True)
 
 
 def test_a_request_that_brings_a_time_of_its_own(tmp_path: Path) -> None:
@@ -315,6 +360,26 @@ def test_the_command_ends_with_0_when_nothing_differs(world: World) -> None:
     assert shown.exit_code == 0, shown.output
     assert "model: 9 vectors, 2024-06-01T12:00:00Z to 2024-06-02T04:00:00Z" in shown.output
     assert "54 values were compared, and none differs" in shown.output
+
+
+def test_what_was_computed_from_is_shown_apart(tmp_path: Path) -> None:
+    view = product(view=stats()[["rate"]])
+    world = World(tmp_path, stats(), view, model(view))
+    world.write(fact(1, NOON - HOUR, rate=0.5))
+    world.load()
+    world.write(fact(1, NOON - MINUTE, rate=0.75))
+    world.serve(1, extra=2.0)
+    shown = call(world).output
+    assert "1 of 1 values differ" in shown
+    assert re.search(r"FEATURE .*\n.*computed:product +1 +0 +1 +0 +0 +0.5 difference +store_lag 1", shown), shown
+    assert re.search(r"COMPUTED FROM .*\n.*stats:rate +1 +0 +1 +0 +0 +0.25 difference +store_lag 1", shown), shown
+    found = world.store.verify("model")
+    (computed_from,) = found.to_dict()["services"][0]["inputs"]
+    assert (computed_from["feature"], computed_from["causes"]) == ("stats:rate", {"store_lag": 1})
+    assert found.services[0].mismatches["feature"].to_pylist() == ["computed:product"]
+    page = verification_page("world", found).html()
+    assert "computed from" in page
+    assert "stats:rate" in page
 
 
 def test_the_command_ends_with_1_when_too_much_differs(world: World, tmp_path: Path) -> None:

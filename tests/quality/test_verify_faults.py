@@ -208,18 +208,22 @@ def test_correction_that_is_not_loaded(tmp_path: Path) -> None:
     assert causes_of(world) == {"stats:rate": {"store_lag": 1}}
 
 
-@pytest.mark.parametrize(("beyond", "cause"), [(timedelta(milliseconds=400), "ttl_edge"), (2 * HOUR, "wrong_ttl")])
-def test_ttl(tmp_path: Path, beyond: timedelta, cause: str) -> None:
-    """A server that judges ages by a ttl of its own."""
-    world = loaded(tmp_path)
-    world.clock.set(NOON - HOUR + DAY + beyond)
-    world.serve(1)
+def served_by_longer_ttl(world: World) -> None:
+    """From now on, a server judges ages by a ttl of its own."""
     plans = world.store.context.snapshot().plans
     for shape, kept in list(plans.items()):
         # Plans of reads stand among others that belong to the same definitions.
         if isinstance(kept, tuple) and kept and isinstance(kept[0], OnlinePlan):
             views = tuple(replace(view, ttl_us=3 * view.ttl_us) for view in kept[0].views)
             plans[shape] = replace(kept[0], views=views), *kept[1:]
+
+
+@pytest.mark.parametrize(("beyond", "cause"), [(timedelta(milliseconds=400), "ttl_edge"), (2 * HOUR, "wrong_ttl")])
+def test_ttl(tmp_path: Path, beyond: timedelta, cause: str) -> None:
+    world = loaded(tmp_path)
+    world.clock.set(NOON - HOUR + DAY + beyond)
+    world.serve(1)
+    served_by_longer_ttl(world)
     world.serve(2, 3)
     found = causes_of(world)
     assert found["stats:rate"] == {cause: 2}

@@ -169,6 +169,18 @@ class OnlineResponse(WithGaps):
         return self._plan
 
     @property
+    def with_inputs(self) -> OnlineResponse:
+        """The same answer with what functions compute from, and is not asked for, as further columns.
+
+        They are called by their references, ``view:feature``. Nothing is read for them: they are decoded from what the
+        answer was computed from.
+        """
+        plan = self._plan.with_inputs
+        if plan is self._plan:
+            return self
+        return OnlineResponse(plan, self._entities, self._found, self.now_us, self._computed)
+
+    @property
     def types(self) -> Mapping[str, FeatureType]:
         """Feature column to its type."""
         return self._plan.types

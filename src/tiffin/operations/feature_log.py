@@ -3,7 +3,8 @@
 Whether an entity is in the sample depends on a hash of its key alone, so that all of its requests are kept or none.
 Files lie in ``<path>/<service>/log_date=<day>/`` and get their name only when they are whole. Columns are called as in
 Feast's logs: the entity columns, ``view__feature`` with ``__timestamp`` and ``__status``, ``__log_timestamp`` and
-``__request_id``; and ``__definitions_version`` and ``__fallback``.
+``__request_id``; and ``__definitions_version`` and ``__fallback``. What a function computed from and was not served
+itself is there as ``__input__view__feature``: without it, nobody can tell a wrong function from a wrong input.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: What the columns of a feature are called besides its own name, and the columns that a row has once.
 TIMESTAMP, STATUS = "__timestamp", "__status"
+#: What the columns of a feature begin with that was not served, but computed from.
+INPUT = "__input__"
 LOGGED_AT, REQUEST_ID, VERSION, FALLBACK = "__log_timestamp", "__request_id", "__definitions_version", "__fallback"
 
 _HASHES = 1 << 64
@@ -74,13 +77,14 @@ def log_table(served: Served) -> pa.Table:
     """The rows as they are kept. Their time is the moment that the answer is of, not the later one of its writing."""
     import pyarrow as pa
 
-    response = served.response
+    response = served.response.with_inputs
     table = response.to_arrow()
     statuses, times = response.statuses(), response.event_us()
     columns: dict[str, Any] = {name: table[name] for name in response.entities}
     moments = pa.timestamp("us", "UTC")
+    was_asked = served.response.plan.name_set
     for name, reference in response.references.items():
-        full = full_name(reference)
+        full = full_name(reference) if name in was_asked else INPUT + full_name(reference)
         columns[full] = table[name]
         columns[full + TIMESTAMP] = pa.array(times[name], moments)
         columns[full + STATUS] = pa.array([FieldStatus[status].value for status in statuses[name]], pa.int32())
@@ -194,11 +198,13 @@ def _write_tables(root: Path, tables: Iterable[pa.Table]) -> None:
     import pyarrow.parquet as pq
 
     try:
-        days: dict[int, list[pa.Table]] = {}
+        # A null says that null was served, so that rows without a feature do not go together with rows that have it.
+        files: dict[tuple[int, tuple[str, ...]], list[pa.Table]] = {}
         for table in tables:
+            features = tuple(name for name in table.column_names if name.endswith(STATUS))
             for day, part in _by_day(table):
-                days.setdefault(day, []).append(part)
-        for day, parts in days.items():
+                files.setdefault((day, features), []).append(part)
+        for (day, _), parts in files.items():
             date = from_us(day * DAY_US).date().isoformat()
             file = root / f"log_date={date}" / f"{uuid.uuid4().hex}.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -312,6 +312,7 @@ def retrieve(
     keys: Any = None,
     only_known: bool | None = None,
     snapshot: Snapshot | None = None,
+    with_inputs: bool = False,
 ) -> RetrievalJob:
     """Check and plan a retrieval; nothing is read from the sources yet.
 
@@ -327,6 +328,7 @@ def retrieve(
             frame. Several columns are compared together; a view that lacks one of them gives no rows.
         only_known: whether a fact counts only from the moment at which it was known; as configured when left out.
         snapshot: the definitions, which may be older ones; the current ones when left out.
+        with_inputs: whether what functions compute from comes out as well, under its references.
 
     Raises:
         RequestError: the request contradicts itself.
@@ -337,6 +339,7 @@ def retrieve(
     snapshot = snapshot or ctx.snapshot()
     load_versions(ctx, snapshot, features)
     selection = resolve_features(snapshot, features, full_feature_names=full_feature_names)
+    selection = selection.with_inputs if with_inputs else selection
     known = ctx.only_known if only_known is None else only_known
     plan = plan_retrieval(snapshot, selection, only_known=known)
     prepare_rows(ctx, [selected.view for selected in selection.views])

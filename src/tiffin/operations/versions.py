@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def load_versions(ctx: Context, snapshot: Snapshot, features: Sequence[str] | Fe
     Raises:
         NotFoundError: a view never had the version; lists those that it had.
     """
-    for use in _uses(snapshot, features):
+    for use in all_uses(snapshot, _named(features)):
         number = use.projection.version
         if number and not snapshot.has_version(use.view, number):
             known = list_versions(ctx, use.view)
@@ -80,13 +80,17 @@ def list_versions(ctx: Context, name: str) -> list[ViewVersion]:
     return sorted(found.values(), key=lambda each: -each.version)
 
 
-def _uses(snapshot: Snapshot, features: Sequence[str] | FeatureService) -> Iterator[ViewUse]:
-    """The views that a request names, and those that its on-demand views compute from."""
+def _named(features: Sequence[str] | FeatureService) -> Sequence[ViewUse]:
+    """The views that a request names."""
     if isinstance(features, FeatureService):
-        open_ = list(features.uses)
-    else:
-        texts = features if isinstance(features, list | tuple) else ()
-        open_ = [use for text in texts if isinstance(text, str) and (use := ViewUse.parse(text)) is not None]
+        return features.uses
+    texts = features if isinstance(features, list | tuple) else ()
+    return [use for text in texts if isinstance(text, str) and (use := ViewUse.parse(text)) is not None]
+
+
+def all_uses(snapshot: Snapshot, uses: Iterable[ViewUse]) -> Iterator[ViewUse]:
+    """Uses of views, and those that the on-demand views among them compute from; one may come several times."""
+    open_ = list(uses)
     while open_:
         use = open_.pop()
         yield use

@@ -154,6 +154,7 @@ class OnlinePlan:
         values: for each of ``views`` all that is read, with defaults; for functions to compute from.
         vector: where the rows of all views may lie together; all of them are then of one key set.
         references: for each of ``columns`` the feature behind it, ``view:feature``.
+        inputs: what functions compute from and is not asked for, under its references; for the log of what was served.
         version: of the definitions that the plan was made from.
     """
 
@@ -170,7 +171,25 @@ class OnlinePlan:
     values: tuple[tuple[AnswerColumn, ...], ...] = ()
     vector: VectorRead | None = None
     references: tuple[str, ...] = ()
+    inputs: tuple[AnswerColumn, ...] = ()
     version: int = 0
+
+    @cached_property
+    def with_inputs(self) -> OnlinePlan:
+        """The same plan with ``inputs`` as further columns; itself where there are none."""
+        if not self.inputs:
+            return self
+        further = tuple(column.name for column in self.inputs)
+        names = (*self.names, *further)
+        return replace(
+            self,
+            columns=(*self.columns, *self.inputs),
+            names=names,
+            name_set=frozenset(names),
+            as_read=False,
+            references=(*self.references, *further),
+            inputs=(),
+        )
 
     @cached_property
     def types(self) -> Mapping[str, FeatureType]:
@@ -211,6 +230,7 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
         for types in (selected.view.known_key_types(),)
     )
     columns = tuple(_answer_column(selection, column) for column in selection.columns)
+    inputs = tuple(_answer_column(selection, column) for column in selection.with_inputs.columns[len(columns) :])
     return OnlinePlan(
         views=views,
         columns=columns,
@@ -224,6 +244,7 @@ def plan_online(snapshot: Snapshot, selection: Selection) -> OnlinePlan:
         request_columns=selection.request_columns,
         values=_read_values(selection) if selection.computed else (),
         references=tuple(selection.reference(column) for column in selection.columns),
+        inputs=inputs,
         version=snapshot.version,
     )
 

@@ -124,6 +124,19 @@ class Selection:
         inputs = (item for computed in self.computed for item in computed.inputs)
         return {item.column: item.dtype for item in inputs if item.column and not item.is_key}
 
+    @property
+    def with_inputs(self) -> Selection:
+        """The same with what functions compute from and is not asked for as further columns, under their references."""
+        inputs = (
+            OutputColumn(*item.place, "", item.computed)
+            for computed in self.computed
+            for item in computed.inputs
+            if item.place is not None
+        )
+        asked = {replace(column, name="") for column in self.columns}
+        further = [replace(c, name=self.reference(c)) for c in dict.fromkeys(inputs) if c not in asked]
+        return replace(self, columns=(*self.columns, *further)) if further else self
+
     def view_of(self, column: OutputColumn) -> SelectedView | ComputedView:
         """The view behind a column."""
         return self.computed[column.view] if column.computed else self.views[column.view]

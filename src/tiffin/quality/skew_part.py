@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiffin.columns import numpy_values, single_chunk
-from tiffin.operations.feature_log import FALLBACK, LOGGED_AT, STATUS, VERSION
+from tiffin.operations.feature_log import FALLBACK, LOGGED_AT, STATUS, VERSION, full_name
 from tiffin.planning.references import OutputColumn
 from tiffin.planning.retrieval import RetrievalPlan
 from tiffin.quality.skew import Difference, IndexArray, find_differences
@@ -42,9 +42,9 @@ class PartDifferences:
         older: the definitions of before.
         part: the rows of the log.
         plan: what was recomputed.
-        names: full name to column, all features of the service.
+        names: full name to column, all features of the service; and reference to column, what they are computed from.
         expected: what was recomputed.
-        found: full name to what differs.
+        found: name to what differs.
     """
 
     ctx: Context
@@ -57,7 +57,7 @@ class PartDifferences:
     _codes: dict[str, Codes] = field(default_factory=dict)
 
     def causes(self) -> dict[str, tuple[Codes, Evidence | None]]:
-        """Full name to the cause of each of its cells that differ, and the evidence at their rows."""
+        """Name to the cause of each of its cells that differ, and the evidence at their rows."""
         # What is read first, then what is computed from it, in an order in which inputs are there.
         order = sorted(self.found, key=lambda name: (self.names[name].computed, self.names[name].view))
         explained = {}
@@ -227,10 +227,11 @@ class PartDifferences:
             table = entity_rows(self.part.take(pa.array(rows.astype(np.int64))), self.plan)
             self._recomputed[key] = rows, self.older.recomputed(version, view, table)
         rows, before = self._recomputed[key]
-        if before is None or name not in before.column_names:
+        full = full_name(name)
+        if before is None or full not in before.column_names:
             return None
         places = np.searchsorted(rows, difference.rows[mine])
-        then = single_chunk(before[name]).take(pa.array(places.astype(np.int64)))
+        then = single_chunk(before[full]).take(pa.array(places.astype(np.int64)))
         served = single_chunk(self.part[name]).take(pa.array(difference.rows[mine].astype(np.int64)))
         same = np.zeros(len(difference.rows), np.bool_)
         differing = find_differences(name, served, then).rows

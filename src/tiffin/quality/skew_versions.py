@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tiffin.definitions import FeatureService, ViewUse
 from tiffin.errors import NotFoundError, TiffinError
 from tiffin.operations.retrieve import retrieve
+from tiffin.operations.versions import all_uses
 from tiffin.planning.changes import is_same
 from tiffin.planning.declared import VIEW, references
 from tiffin.quality.skew_causes import Cause
@@ -70,9 +71,10 @@ class OlderDefinitions:
             rows: entity rows, with ``event_timestamp``.
         """
         old = self._at(version)
-        if old is None:
+        uses = [] if old is None else self._uses(old, view)
+        if not uses:
             return None
-        wanted = FeatureService(name=self.service.name, features=self._uses(old, view))  # type: ignore[arg-type]
+        wanted = FeatureService(name=self.service.name, features=[_merged(uses)])  # type: ignore[list-item]
         try:
             return retrieve(self.ctx, rows, wanted, full_feature_names=True, snapshot=old).to_arrow()
         except TiffinError:
@@ -112,9 +114,9 @@ class OlderDefinitions:
         return self._snapshots[version]
 
     def _uses(self, snapshot: Snapshot, view: str) -> list[ViewUse]:
-        """How the service used a view then; as it does now when there was no such service."""
+        """How the service, or a function of it, used a view then; as it does now when there was no such service."""
         for service in (snapshot.services.get(self.service.name), self.service):
-            found = [] if service is None else [use for use in service.uses if use.name == view]
+            found = [] if service is None else [use for use in all_uses(snapshot, service.uses) if use.name == view]
             if found:
                 return found
         return []
@@ -135,6 +137,13 @@ class OlderDefinitions:
                 found[entry.kind, name] = entry
                 waiting += references(entry)
         return found
+
+
+def _merged(uses: Sequence[ViewUse]) -> ViewUse:
+    """One use of a view for all of the features that several are about."""
+    wanted = [use.projection.features for use in uses]
+    names = None if None in wanted else tuple(dict.fromkeys(name for each in wanted for name in each or ()))
+    return replace(uses[0], projection=replace(uses[0].projection, features=names))
 
 
 def _age(commit: Any) -> int:

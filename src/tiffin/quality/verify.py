@@ -6,17 +6,17 @@ The log is read in parts, so that memory depends on neither its length nor that 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tiffin.columns import numpy_values, single_chunk
-from tiffin.definitions import FeatureService
+from tiffin.definitions import FeatureService, FeatureView, ViewUse
 from tiffin.errors import EmptyLogError, RequestError, SourceError, UnsupportedError
-from tiffin.operations.feature_log import LOGGED_AT, REQUEST_ID, STATUS, TIMESTAMP, VERSION, full_name, log_folder
+from tiffin.operations.feature_log import LOGGED_AT, REQUEST_ID, STATUS, TIMESTAMP, VERSION, log_folder
 from tiffin.operations.retrieve import retrieve
-from tiffin.operations.versions import load_versions
+from tiffin.operations.versions import all_uses, load_versions
 from tiffin.planning.references import OutputColumn, Selection, resolve_features
 from tiffin.planning.retrieval import RetrievalPlan, plan_retrieval
 from tiffin.quality.skew import KIND_NAMES, Difference, FeatureSkew, add_to_spread, find_differences, shown_values
@@ -50,6 +50,8 @@ class ServiceVerification:
         rows: vectors that were compared.
         first_us, last_us: the moments of the first and the last of them; ``None`` without any.
         features: one record each, in the order of the service.
+        inputs: the same of what functions compute from and was not served itself; it counts nowhere else.
+        no_history: features that cannot be compared, by reference, because facts behind them are only pushed.
         versions: version of the definitions to the rows that were served by it; 0 where the log does not say.
         problems: files of the log that could not be used.
         newer_rows: rows of definitions that the registry does not have, which were left out.
@@ -63,6 +65,8 @@ class ServiceVerification:
     first_us: int | None
     last_us: int | None
     features: tuple[FeatureSkew, ...]
+    inputs: tuple[FeatureSkew, ...]
+    no_history: tuple[str, ...]
     versions: Mapping[int, int]
     problems: tuple[LogProblem, ...]
     newer_rows: int
@@ -89,7 +93,7 @@ class ServiceVerification:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all that was logged was compared."""
+        """Whether all files and rows of the log could be used."""
         return not self.problems and not self.newer_rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,6 +107,8 @@ class ServiceVerification:
             "different": self.different,
             "causes": self.causes,
             "features": [feature.to_dict() for feature in self.features],
+            "inputs": [feature.to_dict() for feature in self.inputs],
+            "no_history": list(self.no_history),
             "versions": {str(version): rows for version, rows in sorted(self.versions.items())},
             "problems": [{"file": problem.file, "reason": problem.reason} for problem in self.problems],
             "newer_rows": self.newer_rows,
@@ -116,15 +122,18 @@ class Verification:
     Attributes:
         services: one record for each service whose log was read.
         max_mismatch: the share of the cells of a feature that may differ.
+        allow_no_history: whether features without a history do not count against it.
     """
 
     services: tuple[ServiceVerification, ...]
     max_mismatch: float = 0.0
+    allow_no_history: bool = False
 
     @property
     def is_ok(self) -> bool:
         """Whether no feature differs in more than is allowed, and all that was logged could be compared."""
-        return not self.failed and all(each.is_complete for each in self.services)
+        is_complete = all(each.is_complete for each in self.services)
+        return not self.failed and is_complete and (self.allow_no_history or not self.no_history)
 
     @property
     def failed(self) -> list[tuple[str, FeatureSkew]]:
@@ -135,6 +144,11 @@ class Verification:
             for feature in each.features
             if feature.share > self.max_mismatch
         ]
+
+    @property
+    def no_history(self) -> list[tuple[str, str]]:
+        """The features that cannot be compared because facts behind them are only pushed, with their services."""
+        return [(each.service, reference) for each in self.services for reference in each.no_history]
 
     @property
     def compared(self) -> int:
@@ -149,9 +163,10 @@ class Verification:
     @property
     def verdict(self) -> str:
         """The result in one line."""
+        more = f"; {len(self.no_history)} feature(s) have no history" if self.no_history else ""
         if not self.different:
-            return f"{self.compared:,} values were compared, and none differs"
-        return f"{self.different:,} of {self.compared:,} values differ ({self.different / self.compared:.4%})"
+            return f"{self.compared:,} values were compared, and none differs{more}"
+        return f"{self.different:,} of {self.compared:,} values differ ({self.different / self.compared:.4%}){more}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data, without the mismatches."""
@@ -160,6 +175,7 @@ class Verification:
             "compared": self.compared,
             "different": self.different,
             "max_mismatch": self.max_mismatch,
+            "allow_no_history": self.allow_no_history,
             "services": [each.to_dict() for each in self.services],
         }
 
@@ -170,6 +186,7 @@ def verify(
     since: datetime | str | int | None = None,
     until: datetime | str | int | None = None,
     max_mismatch: float = 0.0,
+    allow_no_history: bool = False,
     part_rows: int = _PART_ROWS,
 ) -> Verification:
     """Compare what was served with what training sees at the same moments.
@@ -180,12 +197,13 @@ def verify(
         since: the first moment that is looked at; the whole log when left out.
         until: the last one, included.
         max_mismatch: the share of the cells of a feature that may differ, from 0 to 1.
+        allow_no_history: whether the result may be ok beside features that have no history to be compared with.
         part_rows: so many rows are compared at once.
 
     Raises:
         NotFoundError: there is no such service.
         RequestError: it has no ``logging_config``, nor has any other; or the arguments contradict each other.
-        UnsupportedError: a view of it has no history.
+        UnsupportedError: none of its features has a history.
         EmptyLogError: the log has no rows in the period.
         SourceError: none of its rows can be compared, or a source cannot be read.
         FunctionError: a function is another one than was applied.
@@ -199,7 +217,7 @@ def verify(
     services = [
         _Verifier(ctx, snapshot, each, part_rows).run(since_us, until_us) for each in _services(snapshot, service)
     ]
-    return Verification(tuple(services), max_mismatch)
+    return Verification(tuple(services), max_mismatch, allow_no_history)
 
 
 def _services(snapshot: Snapshot, wanted: FeatureService | str | None) -> list[FeatureService]:
@@ -212,6 +230,25 @@ def _services(snapshot: Snapshot, wanted: FeatureService | str | None) -> list[F
             hint="give one LoggingConfig(FileLoggingDestination(path=...)) and run `tiffin apply`",
         )
     return sorted(found, key=lambda service: service.name)
+
+
+def _with_history(snapshot: Snapshot, service: FeatureService) -> tuple[FeatureService, tuple[str, ...]]:
+    """A service with what can be recomputed, and the features that cannot be: facts behind them are only pushed.
+
+    A service of which nothing can be recomputed stays as it is, to be refused.
+    """
+
+    def has_history(use: ViewUse) -> bool:
+        views = (snapshot.used(each) for each in all_uses(snapshot, [use]))
+        return all(not isinstance(view, FeatureView) or view.batch_source is not None for view in views)
+
+    without = [use for use in service.uses if not has_history(use)]
+    if not 0 < len(without) < len(service.uses):
+        return service, ()
+    kept: Any = [use for use in service.uses if use not in without]
+    left: Any = without
+    selection = resolve_features(snapshot, replace(service, features=left), full_feature_names=True)
+    return replace(service, features=kept), tuple(map(selection.reference, selection.columns))
 
 
 class _Verifier:
@@ -227,11 +264,14 @@ class _Verifier:
     def __init__(self, ctx: Context, snapshot: Snapshot, service: FeatureService, part_rows: int) -> None:
         self._ctx = ctx
         self._snapshot = snapshot
-        self._service = service
+        load_versions(ctx, snapshot, service)
+        self._service, self._no_history = _with_history(snapshot, service)
         self._part_rows = part_rows
         self._folder = log_folder(ctx.config.repo_path, service)
-        self._older = OlderDefinitions(ctx, snapshot, service)
+        self._older = OlderDefinitions(ctx, snapshot, self._service)
+        #: Of what was served, and of what it was computed from, by what a part of the log calls them.
         self._skews: dict[str, FeatureSkew] = {}
+        self._inputs: dict[str, FeatureSkew] = {}
         self._kept: list[pa.Table] = []
         self._kept_rows = 0
 
@@ -242,15 +282,19 @@ class _Verifier:
             SourceError: it has no rows, or none that can be compared.
         """
         plan, selection = self._plan()
-        names = {full_name(selection.reference(column)): column for column in selection.columns}
-        for name, column in names.items():
+        served = len(selection.columns)
+        selection = selection.with_inputs
+        names = {column.name: column for column in selection.columns}
+        for number, (name, column) in enumerate(names.items()):
             dtype = selection.view_of(column).features[column.feature].dtype
-            self._skews[name] = FeatureSkew(selection.reference(column), repr(dtype))
+            skews = self._skews if number < served else self._inputs
+            skews[name] = FeatureSkew(selection.reference(column), repr(dtype))
         reader = LogReader(
             folder=self._folder,
             keys=plan.keys,
             request=plan.request_columns,
-            features=list(names),
+            features=list(self._skews),
+            inputs=list(self._inputs),
             since_us=since_us,
             until_us=until_us,
             newest=self._snapshot.version,
@@ -271,6 +315,8 @@ class _Verifier:
             first_us=min(moments),
             last_us=max(moments),
             features=tuple(self._skews.values()),
+            inputs=tuple(self._inputs.values()),
+            no_history=self._no_history,
             versions=dict(reading.versions),
             problems=tuple(reading.problems),
             newer_rows=reading.newer_rows,
@@ -279,7 +325,6 @@ class _Verifier:
 
     def _plan(self) -> tuple[RetrievalPlan, Selection]:
         """What is recomputed, and what comes out; planned without rows, to know which columns are read of the log."""
-        load_versions(self._ctx, self._snapshot, self._service)
         selection = resolve_features(self._snapshot, self._service, full_feature_names=True)
         plan = plan_retrieval(self._snapshot, selection, only_known=self._ctx.only_known)
         if "event_timestamp" in plan.request_columns or "event_timestamp" in plan.keys:
@@ -308,17 +353,24 @@ class _Verifier:
 
     def _compare(self, part: pa.Table, plan: RetrievalPlan, names: Mapping[str, OutputColumn]) -> None:
         """Compare the rows of a part, count, and explain what differs."""
+        skews = self._skews | self._inputs
         logged = [name for name in names if name in part.column_names]
         for name in names.keys() - set(logged):
-            self._skews[name].not_logged += part.num_rows
-        if not logged:
+            skews[name].not_logged += part.num_rows
+        if self._skews.keys().isdisjoint(logged):
             return
-        rows = entity_rows(part, plan)
-        expected = retrieve(self._ctx, rows, self._service, full_feature_names=True, snapshot=self._snapshot).to_arrow()
+        expected = retrieve(
+            self._ctx,
+            entity_rows(part, plan),
+            self._service,
+            full_feature_names=True,
+            snapshot=self._snapshot,
+            with_inputs=True,
+        ).to_arrow()
         found = {}
         for name in logged:
             difference = find_differences(name, single_chunk(part[name]), single_chunk(expected[name]))
-            skew = self._skews[name]
+            skew = skews[name]
             skew.compared += part.num_rows
             skew.equal += part.num_rows - len(difference.rows)
             if len(difference.rows):
@@ -326,16 +378,9 @@ class _Verifier:
         if found:
             explained = PartDifferences(self._ctx, self._older, part, plan, names, expected, found).causes()
             for name, (codes, seen) in explained.items():
-                self._count(found[name], codes)
-                self._keep(part, plan, found[name], codes, seen)
-
-    def _count(self, difference: Difference, codes: Codes) -> None:
-        skew = self._skews[difference.column]
-        for kind, kind_name in KIND_NAMES.items():
-            setattr(skew, kind_name, getattr(skew, kind_name) + int((difference.kinds == kind).sum()))
-        for code, cells in zip(*np.unique(codes, return_counts=True), strict=True):
-            skew.causes[Cause(code).label] += int(cells)
-        add_to_spread(skew, difference)
+                _count(skews[name], found[name], codes)
+                if name in self._skews:
+                    self._keep(part, plan, found[name], codes, seen)
 
     def _keep(
         self,
@@ -383,6 +428,15 @@ class _Verifier:
         kinds |= {"status": pa.int32(), "log_timestamp": moments, "request_id": pa.string()}
         kinds |= {"definitions_version": pa.int64(), "entity": pa.string()}
         return pa.concat_tables([pa.schema(list(kinds.items())).empty_table(), *self._kept])
+
+
+def _count(skew: FeatureSkew, difference: Difference, codes: Codes) -> None:
+    """Count what differs, by kind and by cause."""
+    for kind, kind_name in KIND_NAMES.items():
+        setattr(skew, kind_name, getattr(skew, kind_name) + int((difference.kinds == kind).sum()))
+    for code, cells in zip(*np.unique(codes, return_counts=True), strict=True):
+        skew.causes[Cause(code).label] += int(cells)
+    add_to_spread(skew, difference)
 
 
 def _moments(times: Int64Array | None, count: int) -> pa.Array:

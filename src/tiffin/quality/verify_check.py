@@ -41,4 +41,7 @@ class VerifyCheck(Check):
         if not report.is_complete:
             what = f"{len(report.problems):,} files and {report.newer_rows:,} rows of its log cannot be compared"
             found.append(Finding(self.name, subject, what, hint))
+        if report.no_history:
+            what = f"{', '.join(report.no_history)} cannot be compared: facts behind them are only pushed"
+            found.append(Finding(self.name, subject, what, "give the push source a batch_source"))
         return found

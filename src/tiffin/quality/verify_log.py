@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,16 @@ import numpy as np
 from tiffin.columns import numpy_values, single_chunk, valid_mask
 from tiffin.errors import InputError
 from tiffin.online.keys import cast_key_column
-from tiffin.operations.feature_log import FALLBACK, LOGGED_AT, REQUEST_ID, STATUS, TIMESTAMP, VERSION
+from tiffin.operations.feature_log import (
+    FALLBACK,
+    INPUT,
+    LOGGED_AT,
+    REQUEST_ID,
+    STATUS,
+    TIMESTAMP,
+    VERSION,
+    full_name,
+)
 from tiffin.planning.casting import cast_exactly
 from tiffin.time import DAY_US, EPOCH
 from tiffin.types import FeatureType
@@ -61,7 +70,8 @@ class LogReader:
         folder: where it lies.
         keys: the key columns and their types.
         request: further columns that functions read, and their types.
-        features: the feature columns, by full name; a file need not have all of them.
+        features: the features that are served, by full name; a file need not have all of them.
+        inputs: those that functions compute from besides, by reference; the same goes for them.
         since_us, until_us: the closed interval of moments that are wanted; no limit when ``None``.
         newest: the newest version of the definitions.
         part_rows: so many rows are in a part, about.
@@ -71,6 +81,7 @@ class LogReader:
     keys: Mapping[str, FeatureType]
     request: Mapping[str, FeatureType]
     features: Sequence[str]
+    inputs: Sequence[str]
     since_us: int | None
     until_us: int | None
     newest: int
@@ -80,9 +91,9 @@ class LogReader:
         """The rows, by days. All rows of a part have the same features; those that a part lacks were not logged.
 
         Yields:
-            Tables with the keys and the request in their types; for each feature its value, ``__timestamp`` and
-            ``__status``; ``__log_timestamp``, ``__request_id``, ``__definitions_version`` (0: not known) and
-            ``__fallback``, without nulls.
+            Tables with the keys and the request in their types; for each feature and input, as it is called here, its
+            value, ``__timestamp`` and ``__status``; ``__log_timestamp``, ``__request_id``, ``__definitions_version``
+            (0: not known) and ``__fallback``, without nulls.
         """
         waiting: dict[str, list[pa.Table]] = {}
         for file in self._files():
@@ -120,9 +131,10 @@ class LogReader:
                 if lacking:
                     reading.problems.append(LogProblem(str(file), f"it has no column {', '.join(lacking)}"))
                     return
-                wanted = [name for name in self._columns() if name in names]
+                places = self._places(names)
+                wanted = [name for name in self._columns(places) if name in names]
                 for batch in opened.iter_batches(self.part_rows, columns=wanted):
-                    table = self._wanted(pa.Table.from_batches([batch]), reading)
+                    table = self._wanted(pa.Table.from_batches([batch]), places, reading)
                     if table.num_rows:
                         yield table
         except InputError as error:
@@ -130,11 +142,22 @@ class LogReader:
         except (OSError, pa.ArrowException) as error:
             reading.problems.append(LogProblem(str(file), f"it cannot be read: {str(error).splitlines()[0]}"))
 
-    def _columns(self) -> list[str]:
-        features = [name + end for name in self.features for end in ("", TIMESTAMP, STATUS)]
+    def _places(self, names: Collection[str]) -> dict[str, str]:
+        """Feature or input to the column of a file that holds it. What is an input now may have been served then."""
+        found = {name: name for name in self.features if name in names}
+        for reference in self.inputs:
+            served = full_name(reference)
+            if INPUT + served in names:
+                found[reference] = INPUT + served
+            elif served in names and served + STATUS in names:
+                found[reference] = served
+        return found
+
+    def _columns(self, places: Mapping[str, str]) -> list[str]:
+        features = [name + end for name in places.values() for end in ("", TIMESTAMP, STATUS)]
         return [*self.keys, *self.request, *features, LOGGED_AT, REQUEST_ID, VERSION, FALLBACK]
 
-    def _wanted(self, table: pa.Table, reading: LogReading) -> pa.Table:
+    def _wanted(self, table: pa.Table, places: Mapping[str, str], reading: LogReading) -> pa.Table:
         """The rows that are wanted, typed."""
         import pyarrow as pa
 
@@ -143,11 +166,10 @@ class LogReader:
         columns: dict[str, Any] = {name: cast_key_column(given[name], kind, name) for name, kind in self.keys.items()}
         columns |= {name: cast_exactly(given[name], kind, name) for name, kind in self.request.items()}
         moments = pa.timestamp("us", "UTC")
-        for name in self.features:
-            if name in given:
-                columns[name] = given[name]
-                columns[name + TIMESTAMP] = _or_nulls(given, name + TIMESTAMP, moments, count)
-                columns[name + STATUS] = _or_nulls(given, name + STATUS, pa.int32(), count)
+        for name, place in places.items():
+            columns[name] = given[place]
+            columns[name + TIMESTAMP] = _or_nulls(given, place + TIMESTAMP, moments, count)
+            columns[name + STATUS] = _or_nulls(given, place + STATUS, pa.int32(), count)
         columns[LOGGED_AT] = given[LOGGED_AT].cast(moments)
         for name, kind, nothing in (
             (REQUEST_ID, pa.string(), ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tiffin.quality.page import Bars, Figures, Page, Part, Section, Table, Text
 from tiffin.quality.skew import FeatureSkew
@@ -48,9 +48,14 @@ def _service(service: ServiceVerification) -> Iterator[Part]:
     if service.first_us is not None and service.last_us is not None:
         parts.append(Text(f"served from {format_us(service.first_us)} to {format_us(service.last_us)}", "soft"))
     parts += [Text(f"{problem.file}: {problem.reason}", "bad") for problem in service.problems]
+    if service.no_history:
+        parts.append(Text(f"without a history, and not compared: {', '.join(service.no_history)}", "bad"))
     if service.newer_rows:
         parts.append(Text(f"{service.newer_rows:,} row(s) are of definitions that the registry does not have", "bad"))
-    yield Section(service.service, [*parts, _features(service)])
+    parts.append(_features("feature", service.features))
+    if service.inputs:
+        parts.append(_features("computed from", service.inputs))
+    yield Section(service.service, parts)
     if not service.different:
         return
     causes = service.causes
@@ -65,10 +70,10 @@ def _service(service: ServiceVerification) -> Iterator[Part]:
     yield Section(f"{service.service}: the first {len(kept)} of them", [table])
 
 
-def _features(service: ServiceVerification) -> Table:
+def _features(title: str, features: Sequence[FeatureSkew]) -> Table:
     columns = ["compared", "equal", "mismatching", "missing", "extra", "not_logged"]
-    rows = [[each.feature, each.dtype, *(getattr(each, name) for name in columns)] for each in service.features]
-    return Table(["feature", "type", *(name.replace("_", " ") for name in columns)], rows)
+    rows = [[each.feature, each.dtype, *(getattr(each, name) for name in columns)] for each in features]
+    return Table([title, "type", *(name.replace("_", " ") for name in columns)], rows)
 
 
 def _spread(feature: FeatureSkew) -> Iterator[Part]:

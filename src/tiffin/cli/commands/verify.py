@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from tiffin.cli.output import print_json, print_table, say
 from tiffin.time import format_us
 
 if TYPE_CHECKING:
+    from tiffin.quality.skew import FeatureSkew
     from tiffin.quality.verify import ServiceVerification, Verification
 
 #: How the command ends when values differ.
@@ -28,6 +30,7 @@ _DIFFERENT = 1
     show_default=True,
     help="The share of the values of a feature that may differ.",
 )
+@click.option("--allow-no-history", is_flag=True, help="Features of views that are only pushed may go unverified.")
 @click.option("--html", metavar="FILE", help="Write a report that a browser shows, in one file.")
 @click.option("-o", "--output", metavar="FILE", help="Write the values that differ to a Parquet file.")
 @json_option
@@ -38,6 +41,7 @@ def verify(
     since: str | None,
     until: str | None,
     max_mismatch: float,
+    allow_no_history: bool,
     html: str | None,
     output: str | None,
     as_json: bool,
@@ -49,7 +53,7 @@ def verify(
     than --max-mismatch of a feature differs, or a part of the log could not be compared.
     """
     with invocation.store() as store:
-        found = store.verify(service, since, until, max_mismatch)
+        found = store.verify(service, since, until, max_mismatch, allow_no_history)
         project = store.project
     if html:
         from tiffin.quality.verify_page import verification_page
@@ -87,23 +91,32 @@ def _print_service(found: ServiceVerification) -> None:
     if found.first_us is not None and found.last_us is not None:
         span = f"{format_us(found.first_us)} to {format_us(found.last_us)}"
         say(f"{found.service}: {found.rows:,} vectors, {span}")
-    columns = ["FEATURE", "COMPARED", "EQUAL", "MISMATCHING", "MISSING", "EXTRA", "LARGEST DIFFERENCE", "CAUSES"]
+    _print_features("FEATURE", found.features)
+    if found.inputs:
+        say()
+        _print_features("COMPUTED FROM", found.inputs)
+    if found.causes:
+        say()
+        print_table(["CAUSE", "VALUES", "EVIDENCE"], [[name, n, evidence(name)] for name, n in found.causes.items()])
+    for each in (*found.features, *found.inputs):
+        if each.not_logged:
+            say(f"{each.feature}: {each.not_logged:,} row(s) of the log do not have it", fg="yellow")
+    for reference in found.no_history:
+        say(f"{reference}: not compared, because facts behind it are only pushed and have no history", fg="yellow")
+    for problem in found.problems:
+        say(f"{problem.file}: {problem.reason}", fg="red")
+    if found.newer_rows:
+        say(f"{found.newer_rows:,} row(s) are of definitions that the registry does not have", fg="red")
+    say()
+
+
+def _print_features(title: str, features: Sequence[FeatureSkew]) -> None:
+    columns = [title, "COMPARED", "EQUAL", "MISMATCHING", "MISSING", "EXTRA", "LARGEST DIFFERENCE", "CAUSES"]
     rows = []
-    for each in found.features:
+    for each in features:
         causes = ", ".join(f"{name} {cells:,}" for name, cells in each.causes.most_common())
         spread = each.spread
         largest = f"{spread.largest:.6g} {spread.unit}" if spread is not None and spread.count else ""
         counts = [each.compared, each.equal, each.mismatching, each.missing, each.extra]
         rows.append([each.feature, *counts, largest, causes])
     print_table(columns, rows, thousands=True)
-    if found.causes:
-        say()
-        print_table(["CAUSE", "VALUES", "EVIDENCE"], [[name, n, evidence(name)] for name, n in found.causes.items()])
-    for each in found.features:
-        if each.not_logged:
-            say(f"{each.feature}: {each.not_logged:,} row(s) of the log do not have it", fg="yellow")
-    for problem in found.problems:
-        say(f"{problem.file}: {problem.reason}", fg="red")
-    if found.newer_rows:
-        say(f"{found.newer_rows:,} row(s) are of definitions that the registry does not have", fg="red")
-    say()
