@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tiffin.definitions.project import is_project_name
+from tiffin.definitions.thresholds import Thresholds
 from tiffin.errors import ConfigError, nearest
+from tiffin.time import duration_us, parse_duration, parse_period
 
 CONFIG_FILE = "feature_store.yaml"
 
@@ -29,6 +32,9 @@ CONFIG_TEXT_VARIABLES = ("TIFFIN_FEATURE_STORE_YAML_BASE64", "FEATURE_STORE_YAML
 
 #: Older names of the backends.
 OFFLINE_ALIASES = {"file": "duckdb", "dask": "duckdb"}
+
+#: The reference of a drift that is none of a user's: the first profile that was kept.
+FIRST = "first"
 
 #: The type of ``stream_engine`` that is none: the process itself works.
 WORKER = "worker"
@@ -140,6 +146,49 @@ class AlertConfig(StoreConfig):
             yield name, "***" if name in ("url", "headers") else value
 
 
+class DriftConfig(_Section):
+    """One view, or all others, whose values are held to a reference by ``tiffin monitor run``."""
+
+    view: str = Field(min_length=1, description="a feature view; `*` for all that have no entry of their own")
+    reference: str = Field(
+        default=FIRST,
+        min_length=1,
+        description="`first`, the first profile that was kept; a period `FROM..TO`; or the name of a saved dataset",
+    )
+    period: str = Field(default="1d", description="how long a period is; the last whole one in UTC is looked at")
+    wait: str = Field(default="0s", description="a period is whole so long after its end, when late facts are there")
+    online: bool = Field(default=False, description="look at what is served, once in a period, not at the facts")
+    columns: list[str] = Field(default_factory=list, description="which features; all when empty")
+    thresholds: Thresholds = Field(default_factory=Thresholds, description="from where on a feature has drifted")
+
+    @property
+    def period_us(self) -> int:
+        """``period`` in microseconds."""
+        return duration_us(parse_duration(self.period))
+
+    @property
+    def wait_us(self) -> int:
+        """``wait`` in microseconds."""
+        return duration_us(parse_duration(self.wait))
+
+    @property
+    def reference_period(self) -> tuple[int | None, int] | None:
+        """The reference, if it is a period."""
+        if ".." not in self.reference:
+            return None
+        since_us, until_us = parse_period(self.reference)
+        if until_us is None:
+            raise ValueError("a reference stays what it is: give its period an end")
+        return since_us, until_us
+
+    @model_validator(mode="after")
+    def _check(self) -> DriftConfig:
+        _ = self.wait_us, self.reference_period
+        if not self.period_us:
+            raise ValueError(f"the period {self.period!r} is no time at all")
+        return self
+
+
 class QualityConfig(_Section):
     """Where it is kept what is known about the quality of the values."""
 
@@ -150,6 +199,15 @@ class QualityConfig(_Section):
     repeat_hours: float = Field(
         default=24.0, ge=0, description="after so long what still holds is told again; 0 for never"
     )
+    drift: list[DriftConfig] = Field(default_factory=list, description="which views are held to which reference")
+
+    @field_validator("drift")
+    @classmethod
+    def _check_drift(cls, value: list[DriftConfig]) -> list[DriftConfig]:
+        for number, each in enumerate(value):
+            if any((each.view, each.online) == (other.view, other.online) for other in value[:number]):
+                raise ValueError(f"the view {each.view!r} is there twice; only one entry may be `online`, and one not")
+        return value
 
 
 class RepoConfig(_Section):
@@ -389,7 +447,7 @@ def _config_error(
     key = ".".join(path)
     location = "" if file is None else f"{file}{_line(node, path)}"
     others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return ConfigError(f"unknown key {key!r}{others}", location=location, hint=nearest(path[-1], _known(path)))
     if first["type"] == "missing":
         return ConfigError(f"the key {key!r} is missing{others}", location=location)
@@ -399,15 +457,16 @@ def _config_error(
 
 def _known(path: list[str]) -> list[str]:
     """The keys that may stand where an unknown one does."""
-    fields = RepoConfig.model_fields
-    if len(path) > 1:
-        sections: dict[str, type[_Section]] = {
-            "registry": RegistryConfig,
-            "streams": StreamsConfig,
-            "quality": QualityConfig,
-        }
-        fields = sections.get(path[0], MaterializationConfig).model_fields
-    return [name for name in fields if name != "repo_path"]
+    sections: dict[str, Iterable[str]] = {
+        "": RepoConfig.model_fields.keys() - {"repo_path"},
+        "registry": RegistryConfig.model_fields,
+        "materialization": MaterializationConfig.model_fields,
+        "streams": StreamsConfig.model_fields,
+        "quality": QualityConfig.model_fields,
+        "quality.drift": DriftConfig.model_fields,
+        "quality.drift.thresholds": [field.name for field in fields(Thresholds)],
+    }
+    return list(sections.get(".".join(part for part in path[:-1] if not part.isdigit()), ()))
 
 
 def _line(node: yaml.MappingNode | None, path: list[str]) -> str:
@@ -415,6 +474,10 @@ def _line(node: yaml.MappingNode | None, path: list[str]) -> str:
     line = ""
     current: yaml.Node | None = node
     for part in path:
+        if isinstance(current, yaml.SequenceNode) and part.isdigit():
+            current = current.value[int(part)]
+            line = f":{current.start_mark.line + 1}"
+            continue
         if not isinstance(current, yaml.MappingNode):
             break
         for key, value in current.value:

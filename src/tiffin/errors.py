@@ -9,7 +9,8 @@ The tree, with the moment at which each is raised::
     ├── RepositoryError                     a file of the feature repository cannot be imported
     ├── NotFoundError (KeyError)            a name is not in the registry; lists the nearest names
     ├── RequestError (ValueError)           a feature reference or a request contradicts itself
-    │   └── NameCollisionError                ... two output columns would have one name
+    │   ├── NameCollisionError                ... two output columns would have one name
+    │   └── EmptyPeriodError                  ... there are no facts in its period
     ├── InputError (ValueError)             a value, a column or an entity row that was handed in is wrong
     │   ├── TypeMismatchError (TypeError)     ... a value cannot be kept in the declared type
     │   └── ExpectationError                  ... facts are not as their view expects
@@ -151,6 +152,12 @@ class NameCollisionError(RequestError):
     """Two columns of an answer would have the same name."""
 
     code = "name_collision"
+
+
+class EmptyPeriodError(RequestError):
+    """A view has no facts in the period that is asked for."""
+
+    code = "empty_period"
 
 
 class InputError(TiffinError, ValueError):

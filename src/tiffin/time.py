@@ -156,6 +156,24 @@ def format_duration(value: timedelta | None) -> str:
     return sign + text
 
 
+def parse_period(text: str) -> tuple[int | None, int | None]:
+    """A period ``FROM..TO`` in microseconds, of which either end may be left open.
+
+    Raises:
+        InputError: it has no two dots, an end is no time, or it does not begin before it ends.
+
+    >>> parse_period("1970-01-01..1970-01-02")
+    (0, 86400000000)
+    """
+    since, dots, until = text.partition("..")
+    if not dots:
+        raise InputError(f"{text!r} is no period", hint="write FROM..TO, such as 2024-01-01..2024-02-01")
+    ends = tuple(to_us(end) if end.strip() else None for end in (since, until))
+    if None not in ends and not ends[0] < ends[1]:  # type: ignore[operator]
+        raise InputError(f"the period {text} is empty", hint="it begins before it ends")
+    return ends[0], ends[1]
+
+
 class EventTime(datetime):
     """The time of a fact, aware and in UTC. A naive time minus it is a duration: naive means local, as in Python."""
 

@@ -25,7 +25,8 @@ from tiffin.backends.schema_registry.client import SchemaRegistryOptions
 from tiffin.backends.spark.config import SparkOptions
 from tiffin.backends.sqlite.config import SqliteOptions
 from tiffin.cli import main
-from tiffin.config import MaterializationConfig, QualityConfig, RegistryConfig, RepoConfig, StreamsConfig
+from tiffin.config import DriftConfig, MaterializationConfig, QualityConfig, RegistryConfig, RepoConfig, StreamsConfig
+from tiffin.definitions.thresholds import Thresholds
 from tiffin.operations.remote import RemoteOptions
 from tiffin.quality.channels import ChannelOptions, CommandOptions, EmailOptions, WebhookOptions
 from tiffin.server.auth import AuthOptions
@@ -124,6 +125,8 @@ def as_written(default: Any) -> str:
         ("registry", model_keys(RegistryConfig)),
         ("materialization", model_keys(MaterializationConfig)),
         ("quality", model_keys(QualityConfig)),
+        ("quality.drift", model_keys(DriftConfig)),
+        ("quality.drift.thresholds", option_keys(Thresholds)),
         ("sqlite", option_keys(SqliteOptions)),
         ("redis", option_keys(RedisOptions)),
         ("postgres", option_keys(PostgresOptions)),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -53,14 +54,30 @@ def readings_table(rows: int = ROWS, first: datetime = datetime(2024, 1, 1, tzin
     )
 
 
+def hotter(rows: int = ROWS) -> pa.Table:
+    """The readings of a month later: hotter, fewer of them with a state."""
+    table = readings_table(rows)
+    states = [None if number % 2 else "on" for number in range(rows)]
+    moved = {
+        "ts": pc.add(table["ts"], pa.scalar(timedelta(days=31))),
+        "heat": pc.add(table["heat"], 3.0),
+        "state": pa.array(states, pa.string()),
+    }
+    for name, column in moved.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
 @pytest.fixture
 def open_store(tmp_path: Path) -> Iterator[Callable[..., FeatureStore]]:
     """Opens the repository with the readings of a table and applies a view."""
     stores = []
 
-    def open_(view: FeatureView | None = None, table: pa.Table | None = None) -> FeatureStore:
+    def open_(view: FeatureView | None = None, table: pa.Table | None = None, **quality: Any) -> FeatureStore:
         pq.write_table(readings_table() if table is None else table, tmp_path / "readings.parquet")
-        config = RepoConfig(project="plant", repo_path=tmp_path, online_store={"type": "sqlite", "path": "online.db"})
+        config = RepoConfig(
+            project="plant", repo_path=tmp_path, online_store={"type": "sqlite", "path": "online.db"}, quality=quality
+        )
         store = FeatureStore(config=config, clock=ManualClock(NOW))
         stores.append(store)
         store.apply([view or view_of()])

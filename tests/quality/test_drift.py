@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 import scipy.stats
 
-from quality.conftest import ROWS, readings_table
+from quality.conftest import ROWS, hotter, readings_table
 from tiffin import FeatureStore
 from tiffin.errors import NotFoundError, RequestError
 from tiffin.quality.drift import Thresholds
-
-
-def hotter(rows: int = ROWS) -> pa.Table:
-    """The readings of a month later: hotter, fewer of them with a state."""
-    table = readings_table(rows)
-    states = [None if number % 2 else "on" for number in range(rows)]
-    moved = {
-        "ts": pc.add(table["ts"], pa.scalar(timedelta(days=31))),
-        "heat": pc.add(table["heat"], 3.0),
-        "state": pa.array(states, pa.string()),
-    }
-    for name, column in moved.items():
-        table = table.set_column(table.column_names.index(name), name, column)
-    return table
 
 
 @pytest.fixture

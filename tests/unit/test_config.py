@@ -200,3 +200,38 @@ def test_a_provider_that_does_not_exist_is_refused_with_the_nearest() -> None:
     assert RepoConfig(project="p", provider="my.package.Provider").provider == "my.package.Provider"
     with pytest.raises(ConfigError, match=r"there is no provider 'locl'; did you mean local"):
         RepoConfig(project="p", provider="locl")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message", "line"),
+    [
+        ("{}", "the key 'quality.drift.0.view' is missing", 4),
+        ("{view: a, refrence: x}", "unknown key 'quality.drift.0.refrence'.*did you mean reference", 4),
+        ("{view: a, thresholds: {pis: 1}}", "unknown key 'quality.drift.0.thresholds.pis'.*did you mean psi", 4),
+        ("{view: a, thresholds: {psi: -1}}", "threshold psi is -1.*that is not negative", 4),
+        ("{view: a, thresholds: {null_share: 2}}", "threshold null_share is 2.*from 0 to 1", 4),
+        ("{view: a, thresholds: {psi: .inf}}", "threshold psi is inf", 4),
+        ("{view: a, period: soon}", "'soon' is not a duration", 4),
+        ("{view: a, period: 0s}", "'0s' is no time at all", 4),
+        ("{view: a, wait: later}", "'later' is not a duration", 4),
+        ("{view: a, reference: 2024-01-01..}", "give its period an end", 4),
+        ("{view: a, reference: ..soon}", "'soon' is not a time", 4),
+        ("{view: a, reference: 2024-02-01..2024-01-01}", "is empty", 4),
+        ("{view: a}\n  - {view: a}", "the view 'a' is there twice", 3),
+    ],
+)
+def test_a_wrong_entry_for_drift_is_refused_with_its_line(entry: str, message: str, line: int, tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_text(f"project: p\nquality:\n  drift:\n  - {entry}\n")
+    with pytest.raises(ConfigError, match=f"(?s){message}") as caught:
+        load_config(tmp_path)
+    assert caught.value.location.endswith(f":{line}")
+
+
+def test_an_entry_for_drift_says_what_is_looked_at() -> None:
+    (drift,) = RepoConfig(
+        project="p",
+        quality={"drift": [{"view": "a", "reference": "..2024-01-01", "period": "6h", "thresholds": {"psi": None}}]},
+    ).quality.drift
+    assert (drift.period_us, drift.wait_us) == (6 * 3_600_000_000, 0)
+    assert drift.reference_period == (None, 1_704_067_200_000_000)
+    assert (drift.thresholds.psi, drift.thresholds.null_share) == (None, 0.05)

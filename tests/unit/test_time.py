@@ -19,6 +19,7 @@ from tiffin.time import (
     format_us,
     from_us,
     parse_duration,
+    parse_period,
     to_us,
 )
 
@@ -84,3 +85,17 @@ def test_a_manual_clock_moves_when_told() -> None:
 
 def test_the_system_clock_tells_microseconds() -> None:
     assert abs(SystemClock().now_us() - to_us(datetime.now(UTC))) < 60_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "period"),
+    [("1970-01-01..1970-01-02", (0, 86_400_000_000)), ("..1970-01-02", (None, 86_400_000_000)), ("..", (None, None))],
+)
+def test_periods_are_written_with_two_dots(text: str, period: tuple[int | None, int | None]) -> None:
+    assert parse_period(text) == period
+
+
+@pytest.mark.parametrize("text", ["", "2024-01-01", "a..b", "2024-01-02..2024-01-01", "2024-01-01..2024-01-01"])
+def test_what_is_no_period_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"no period|not a time|is empty"):
+        parse_period(text)

@@ -8,11 +8,12 @@ so what is computed from bins is exact for them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from tiffin.definitions.thresholds import Thresholds as Thresholds
 from tiffin.errors import RequestError
 from tiffin.quality.buckets import Int64Array
 from tiffin.quality.distances import (
@@ -28,37 +29,6 @@ from tiffin.quality.profiles import ColumnProfile, Profile
 
 #: Of fewer values, distances say more about chance than about drift.
 _LEAST_VALUES = 50
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """From where on a column has drifted; ``None`` for distances that are shown and not judged.
-
-    The psi is judged by default, since one limit suits columns of every unit, and the share of nulls, since none of the
-    distances sees nulls.
-
-    Attributes:
-        psi: the population stability index.
-        jensen_shannon: the distance, from 0 to 1.
-        kolmogorov_smirnov: the statistic, from 0 to 1; of numbers.
-        wasserstein: in standard deviations of the reference; of numbers.
-        chi_square: the p-value, of which a smaller one counts.
-        null_share: the difference of the shares of nulls.
-    """
-
-    psi: float | None = 0.2
-    jensen_shannon: float | None = None
-    kolmogorov_smirnov: float | None = None
-    wasserstein: float | None = None
-    chi_square: float | None = None
-    null_share: float | None = 0.05
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
-                hint = "pass a number that is not negative, or None to show it only"
-                raise RequestError(f"the threshold {each.name} is {value!r}", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -189,7 +159,7 @@ def _distances(reference: ColumnProfile, current: ColumnProfile) -> dict[str, Di
     if not is_text and reference.buckets.total and current.buckets.total:
         found["kolmogorov_smirnov"] = kolmogorov_smirnov(reference.buckets, current.buckets)
         moved = wasserstein(reference.buckets, current.buckets)
-        if reference.std > 0:
+        if reference.std > 0 and np.isfinite(moved.value):
             found["wasserstein"] = Distance(moved.value / reference.std, moved.bound / reference.std)
     return found
 
@@ -217,7 +187,7 @@ def _text_counts(reference: ColumnProfile, current: ColumnProfile) -> tuple[Int6
 def _beyond(distances: Mapping[str, Distance], thresholds: Thresholds) -> tuple[str, ...]:
     found = []
     for name, distance in distances.items():
-        limit = getattr(thresholds, name)
+        limit = thresholds.of(name)
         if limit is None:
             continue
         if distance.value < limit if name == "chi_square" else abs(distance.value) > limit:

@@ -5,7 +5,8 @@ Files are put in place by renaming, so that nobody sees half of one, and never c
 
 from __future__ import annotations
 
-import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from tiffin.errors import StoreError
 from tiffin.operations.quarantine import quality_folder
 from tiffin.quality.buckets import Buckets
+from tiffin.quality.files import replace_file
 from tiffin.quality.profiles import QUANTILES, ColumnProfile, Profile
 from tiffin.quality.texts import Texts
 from tiffin.time import from_us, to_us
@@ -24,10 +26,74 @@ if TYPE_CHECKING:
     from tiffin.operations.context import Context
 
 _KEPT = "profiles"
+_NAME = re.compile(r"(?P<of>[a-z]+)-(?P<since>-?\d+)-(?P<until>-?\d+)-(?P<taken>-?\d+)\.parquet")
 
 
-def keep_profile(ctx: Context, profile: Profile) -> Path:
+@dataclass(frozen=True, order=True)
+class KeptProfile:
+    """A profile in the history, by what its file is called; reading it is another matter.
+
+    Attributes:
+        since_us, until_us: its period.
+        taken_us: when it was computed.
+        path: the file.
+    """
+
+    since_us: int
+    until_us: int
+    taken_us: int
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> KeptProfile | None:
+        """What a file has, by its name; ``None`` for another kind of file."""
+        match = _NAME.fullmatch(path.name)
+        return match and cls(int(match["since"]), int(match["until"]), int(match["taken"]), path)
+
+    def read(self) -> Profile:
+        """The profile.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        return read_profile(self.path)
+
+
+def keep_profile(ctx: Context, profile: Profile) -> KeptProfile:
     """Add a profile to the history of its view.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    name = f"{profile.of}-{profile.since_us}-{profile.until_us}-{profile.taken_us}.parquet"
+    path = quality_folder(ctx, _KEPT, profile.subject) / name
+    write_profile(path, profile)
+    return KeptProfile(profile.since_us, profile.until_us, profile.taken_us, path)
+
+
+def list_kept(ctx: Context, subject: str, of: str | None = None) -> list[KeptProfile]:
+    """What there is in the history of a view, by period and then by when it was computed; no file is read.
+
+    Args:
+        ctx: the opened project.
+        subject: the view.
+        of: only what is ``offline`` or ``online``.
+    """
+    found = map(KeptProfile.at, quality_folder(ctx, _KEPT, subject).glob(f"{of or '[!.]*'}-*.parquet"))
+    return sorted(each for each in found if each is not None)
+
+
+def kept_profiles(ctx: Context, subject: str, of: str | None = None) -> list[Profile]:
+    """The profiles of ``list_kept``.
+
+    Raises:
+        StoreError: one cannot be read.
+    """
+    return [each.read() for each in list_kept(ctx, subject, of)]
+
+
+def write_profile(path: Path, profile: Profile) -> None:
+    """Write a profile to a file, whole or not at all.
 
     Raises:
         StoreError: it cannot be written.
@@ -35,43 +101,26 @@ def keep_profile(ctx: Context, profile: Profile) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder = quality_folder(ctx, _KEPT, profile.subject)
-    path = folder / f"{profile.of}-{profile.since_us}-{profile.until_us}-{profile.taken_us}.parquet"
-    part = folder / f".{path.name}.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(
-            pa.Table.from_pylist([_row(profile, each) for each in profile.columns.values()], _schema()), part
-        )
-        part.rename(path)
-    except OSError as error:
-        hint = "check the folder and the free space, or set quality.folder"
-        raise StoreError(f"the profile cannot be written to {path}: {error}", subject=str(path), hint=hint) from error
-    return path
+    rows = [_row(profile, each) for each in profile.columns.values()]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, _schema()), sink)
+    replace_file(path, sink.getvalue().to_pybytes())
 
 
-def kept_profiles(ctx: Context, subject: str, of: str | None = None) -> list[Profile]:
-    """The profiles of a view that were kept, by period and then by when they were computed.
-
-    Args:
-        ctx: the opened project.
-        subject: the view.
-        of: only those ``offline`` or ``online``.
+def read_profile(path: Path) -> Profile:
+    """Read what ``write_profile`` wrote.
 
     Raises:
-        StoreError: one cannot be read.
+        StoreError: it cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found = []
-    for path in quality_folder(ctx, _KEPT, subject).glob(f"{of or '*'}-*.parquet"):
-        try:
-            found.append(_profile(pq.read_table(path).to_pylist()))
-        except (OSError, KeyError, IndexError, pa.ArrowException) as error:
-            hint = "remove the file; it can be computed again"
-            raise StoreError(f"the profile {path} cannot be read: {error}", subject=str(path), hint=hint) from error
-    return sorted(found, key=lambda profile: (profile.since_us, profile.until_us, profile.taken_us))
+    try:
+        return _profile(pq.read_table(path).to_pylist())
+    except (OSError, KeyError, IndexError, pa.ArrowException) as error:
+        hint = "remove the file; it can be computed again"
+        raise StoreError(f"the profile {path} cannot be read: {error}", subject=str(path), hint=hint) from error
 
 
 def _schema() -> pa.Schema:

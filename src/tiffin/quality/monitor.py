@@ -11,6 +11,7 @@ from tiffin.errors import AlertError, ConfigError, RequestError, TiffinError, ne
 from tiffin.quality.alerts import AlertBook
 from tiffin.quality.channels import open_channel
 from tiffin.quality.checks import Check, Finding
+from tiffin.quality.drift_check import DriftCheck
 from tiffin.quality.freshness_check import FreshnessCheck
 from tiffin.quality.quarantine_check import QuarantineCheck
 from tiffin.quality.verify_check import VerifyCheck
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("tiffin.monitor")
 
 #: The checks that there are, by name. A further one is a class and a line here.
-CHECKS: Mapping[str, type[Check]] = {check.name: check for check in (FreshnessCheck, QuarantineCheck, VerifyCheck)}
+CHECKS: Mapping[str, type[Check]] = {
+    check.name: check for check in (FreshnessCheck, QuarantineCheck, VerifyCheck, DriftCheck)
+}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tiffin.errors import NotFoundError, nearest
 from tiffin.quality.buckets import BLOCK, Buckets, FloatArray
 from tiffin.quality.distinct import DistinctValues
 from tiffin.quality.texts import Texts
-from tiffin.time import format_us
+from tiffin.time import MIN_US, format_us
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,6 +126,15 @@ class Profile:
     rows: int
     columns: Mapping[str, ColumnProfile]
 
+    @property
+    def words(self) -> str:
+        """What it is of, for people.
+
+        >>> Profile("stats", "offline", MIN_US, 0, 0, 10, {}).words
+        'from the beginning to 1970-01-01T00:00:00Z'
+        """
+        return period_words(self.of, self.since_us, self.until_us)
+
     def column(self, name: str) -> ColumnProfile:
         """One column.
 
@@ -151,6 +160,14 @@ class Profile:
             "rows": self.rows,
             "columns": [column.to_dict() for column in self.columns.values()],
         }
+
+
+def period_words(of: str, since_us: int, until_us: int) -> str:
+    """What a profile is of, for people; arguments as the attributes of ``Profile``."""
+    if of == "table":
+        return "a table"
+    start = "the beginning" if since_us == MIN_US else format_us(since_us)
+    return f"served at {start}" if of == "online" else f"from {start} to {format_us(until_us)}"
 
 
 def profile_columns(batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema) -> list[ColumnProfile]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tiffin.columns import single_chunk
 from tiffin.definitions import FeatureView
-from tiffin.errors import RequestError
+from tiffin.errors import EmptyPeriodError, RequestError
 from tiffin.operations.entity_rows import to_table
 from tiffin.operations.remote import read_features
 from tiffin.operations.rows import prepare_rows
@@ -80,7 +80,8 @@ def profile_view(
 
     Raises:
         NotFoundError: there is no such view.
-        RequestError: the period is empty, or has no facts.
+        RequestError: the period is empty.
+        EmptyPeriodError: it has no facts.
         UnsupportedError: the view has no history.
         SourceError: the source cannot be read.
     """
@@ -94,7 +95,7 @@ def profile_view(
     rows = columns[0].rows
     if not rows:
         period = f"between {format_us(since_us)} and {format_us(until_us)}"
-        raise RequestError(
+        raise EmptyPeriodError(
             f"{view.subject} has no facts {period}",
             subject=view.subject,
             location=view.location,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tiffin.definitions import FeatureView, SavedDataset
-from tiffin.errors import RequestError
+from tiffin.errors import RequestError, SourceError
 from tiffin.operations.datasets import get_saved_dataset
 from tiffin.operations.entity_rows import to_table
+from tiffin.operations.quarantine import quality_folder
 from tiffin.quality.drift import DriftReport, Thresholds, compare_profiles
-from tiffin.quality.history import kept_profiles
+from tiffin.quality.history import kept_profiles, write_profile
 from tiffin.quality.profiles import Profile
 from tiffin.quality.profiling import profile_online, profile_table, profile_view
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 #: What is served now, for a sample of the keys.
 ONLINE = "online"
+_REFERENCES = "references"
 
 
 def find_drift(
@@ -72,6 +76,52 @@ def drift_trend(
         raise RequestError(f"no profile of {view.subject} was kept yet", subject=view.subject, hint=hint)
     base = _profile_of(ctx, view, reference)
     return [compare_profiles(base, each, columns or _compared(view, base, each), thresholds) for each in kept]
+
+
+def kept_reference(ctx: Context, name: str, side: str | tuple[int | None, int]) -> Path:
+    """The file with the profile of a reference that stays what it is, which is computed when it is first asked for.
+
+    A dataset is profiled again when its file is another one. A period is not: delete the profile where facts came late.
+
+    Args:
+        ctx: the opened project.
+        name: the view.
+        side: the name of a saved dataset, or a period ``(since, until)`` in microseconds.
+
+    Raises:
+        NotFoundError: there is no such view or dataset.
+        SourceError: a file or source cannot be read.
+        EmptyPeriodError: the period has no facts.
+        StoreError: the profile cannot be kept.
+    """
+    folder = quality_folder(ctx, _REFERENCES, name)
+    if isinstance(side, tuple):
+        path = folder / f"period={side[0]}={side[1]}.parquet"
+        if not path.exists():
+            write_profile(path, profile_view(ctx, name, *side))
+        return path
+    dataset = get_saved_dataset(ctx, side)
+    # No name has a "=" in it, once it is quoted.
+    start = f"dataset={quote(side, safe='')}="
+    path = folder / f"{start}{_stamp(ctx, dataset)}.parquet"
+    if not path.exists():
+        view = ctx.snapshot().view(name)
+        write_profile(path, profile_table(ctx, _of_view(view, dataset.to_arrow()), side))
+        for older in folder.glob("dataset=*"):
+            if older.name.startswith(start) and older != path:
+                older.unlink(missing_ok=True)
+    return path
+
+
+def _stamp(ctx: Context, dataset: SavedDataset) -> str:
+    """What changes when the file of a dataset is another one."""
+    try:
+        file = (ctx.config.repo_path / dataset.storage.path).stat()
+    except OSError as error:
+        hint = "bring the file back, or save the dataset again with allow_overwrite=True"
+        message = f"{dataset.subject} cannot be read: {error}"
+        raise SourceError(message, subject=dataset.subject, hint=hint) from error
+    return f"{file.st_size}-{file.st_mtime_ns}"
 
 
 def _compared(view: FeatureView, *sides: Profile) -> list[str] | None:

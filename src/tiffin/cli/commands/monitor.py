@@ -9,7 +9,7 @@ import click
 
 from tiffin.cli.invocation import Invocation, json_option, pass_invocation
 from tiffin.cli.output import print_json, print_table, say
-from tiffin.time import MIN_US, format_us
+from tiffin.time import MIN_US, format_us, parse_period
 
 if TYPE_CHECKING:
     from tiffin.quality.distances import Distance
@@ -52,7 +52,7 @@ def profile(
         print_json(found.to_dict())
         return
     print_table(["COLUMN", "TYPE", "NULLS", "DISTINCT", "MIN", "MEDIAN", "MAX", "MEAN", "STD", "TOP"], _cells(found))
-    say(f"\n{found.rows:,} rows, {_of(found)}")
+    say(f"\n{found.rows:,} rows, {found.words}")
 
 
 @monitor.command()
@@ -134,21 +134,18 @@ def drift(
 
 
 def _reference(text: str) -> Any:
-    """A period, or the name of something; either end of a period may be left out."""
-    if _TO not in text:
-        return text
-    since, _, until = text.partition(_TO)
-    return since or None, until or None
+    """A period, or the name of something."""
+    return parse_period(text) if _TO in text else text
 
 
 def _print_drift(reports: Sequence[DriftReport]) -> None:
     rows = [
-        [_of(report.current), each.column, *(_shown(each.distances.get(name)) for name in _DISTANCES), _words(each)]
+        [report.current.words, each.column, *(_shown(each.distances.get(name)) for name in _DISTANCES), _words(each)]
         for report in reports
         for each in report.columns
     ]
     print_table(["PROFILE", "COLUMN", *(name.upper().replace("_", " ") for name in _DISTANCES), "DRIFT"], rows)
-    say(f"\nCompared with {reports[0].reference.subject}, {_of(reports[0].reference)}")
+    say(f"\nCompared with {reports[0].reference.subject}, {reports[0].reference.words}")
 
 
 def _words(each: ColumnDrift) -> str:
@@ -177,11 +174,3 @@ def _cells(profile: Profile) -> list[list[Any]]:
 def _row(profile: Profile) -> list[Any]:
     start = "the beginning" if profile.since_us == MIN_US else format_us(profile.since_us)
     return [profile.of, start, format_us(profile.until_us), format_us(profile.taken_us), profile.rows]
-
-
-def _of(profile: Profile) -> str:
-    """What a profile is of, in words."""
-    if profile.of == "offline":
-        _, start, end, *_ = _row(profile)
-        return f"from {start} to {end}"
-    return "a table" if profile.of == "table" else f"served at {format_us(profile.taken_us)}"
