@@ -56,6 +56,8 @@ class QualityMethods:
         until: datetime | str | int | None = None,
         max_mismatch: float = 0.0,
         allow_no_history: bool = False,
+        *,
+        keep: bool = False,
     ) -> Verification:
         """Compute what was logged again as training would at its moment, compare, and tell why values differ.
 
@@ -66,15 +68,21 @@ class QualityMethods:
             max_mismatch: the share of the cells of a feature that may differ, from 0 to 1.
             allow_no_history: whether the result may be ok beside features whose facts are only pushed, so that there
                 is no history to compare them with.
+            keep: add its counts to the history that the report of the project shows.
 
         Raises:
             NotFoundError: there is no such service.
             RequestError: it has no ``logging_config``.
             SourceError: the log has no rows, or a source cannot be read.
+            StoreError: the counts cannot be kept.
         """
+        from tiffin.quality.skew_history import SkewHistory
         from tiffin.quality.verify import verify
 
-        return verify(self.context, service, since, until, max_mismatch, allow_no_history)
+        found = verify(self.context, service, since, until, max_mismatch, allow_no_history)
+        if keep:
+            SkewHistory.of(self.context).keep(self.context.now_us(), found.services)
+        return found
 
     def freshness(
         self, feature_views: Sequence[str] | None = None, *, offline: bool = True, streams: bool = True
@@ -172,7 +180,7 @@ class QualityMethods:
             feature_view_name: the view.
             reference: a profile, a period ``(since, until)``, a saved dataset or its name, a frame, or ``"online"``.
             current: the same; all facts up to now when left out.
-            columns: which features; all that both have when left out.
+            columns: which features; all that both have, but for times, when left out.
             thresholds: what counts as drift.
 
         Raises:

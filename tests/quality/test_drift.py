@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.stats
 
-from quality.conftest import ROWS, hotter, readings_table
-from tiffin import FeatureStore
+from quality.conftest import ROWS, hotter, machine, readings, readings_table
+from tiffin import Aggregation, FeatureStore, FeatureView, Field
 from tiffin.errors import NotFoundError, RequestError
 from tiffin.quality.drift import Thresholds
+from tiffin.types import Float64, UnixTimestamp
 
 
 @pytest.fixture
@@ -115,3 +117,19 @@ def test_mistakes_are_named(store: FeatureStore) -> None:
         store.drift("machines", "unknown")
     with pytest.raises(RequestError, match="no period"):
         store.drift("machines", ("2024-01-01",))
+
+
+def test_times_and_ids_of_facts_are_compared_when_they_are_named(open_store: Callable[..., FeatureStore]) -> None:
+    schema = [Field(name="ts", dtype=UnixTimestamp), Field(name="heat", dtype=Float64)]
+    counted = [Aggregation(column="heat", function="count", time_window=timedelta(days=1))]
+    store = open_store(table=pa.concat_tables([readings_table(), hotter()]))
+    by_time = FeatureView(name="by_time", entities=[machine], source=readings, schema=schema)
+    by_id = FeatureView(
+        name="by_id", entities=[machine], source=readings, aggregations=counted, fact_id=["errors", "state"]
+    )
+    store.apply([by_time, by_id])
+    periods = ("2024-01-01", "2024-01-31"), ("2024-02-01", "2024-02-29")
+    assert [each.column for each in store.drift("by_time", *periods).columns] == ["heat"]
+    assert [each.column for each in store.drift("by_id", *periods).columns] == ["heat"]
+    assert store.drift("by_time", *periods, columns=["ts"]).drifted == ("ts",)
+    assert [each.column for each in store.drift("by_id", *periods, columns=["errors"]).columns] == ["errors"]

@@ -59,7 +59,7 @@ def test_features_that_drift_from_the_first_period_are_told_with_their_distances
     assert set(findings) == {"feature view machines: heat", "feature view machines: state"}
     state = findings["feature view machines: state"].message
     assert "null share 0.4, where 0.05 is allowed" in state
-    assert state.endswith("; from 2024-02-01T00:00:00Z to 2024-02-02T00:00:00Z, held to first")
+    assert state.endswith("; from 2024-02-01 to 2024-02-02, held to first")
     assert "make that training set the reference of machines in quality.drift" in findings.popitem()[1].hint
 
 
@@ -230,9 +230,15 @@ def test_what_is_wrong_is_told(open_store: Opens, entry: dict[str, Any], subject
 def test_a_missing_file_of_a_training_set_is_told(open_store: Opens) -> None:
     store = opened(open_store, {"view": "machines", "reference": "training"})
     saved(store, "training", readings_table())
-    (store.config.repo_path / "training.parquet").unlink()
+    (store.config.repo_path / "training.parquet").rename(store.config.repo_path / "elsewhere")
     (finding,) = found(store, HOT_DAY).values()
     assert (finding.subject, finding.hint[:19]) == ("saved dataset training", "bring the file back")
+    (store.config.repo_path / "elsewhere").rename(store.config.repo_path / "training.parquet")
+    before = found(store, HOT_DAY)
+    assert set(before) == {"feature view machines: heat"}
+    (store.config.repo_path / "training.parquet").unlink()
+    # What was found before stands.
+    assert found(store, HOT_DAY) == before | {finding.subject: finding}
 
 
 def test_a_dataset_is_a_reference_of_the_views_that_it_has(open_store: Opens) -> None:

@@ -382,6 +382,8 @@ def test_commands_say_what_is_late(repository: Path) -> None:
     assert json.loads((repository / "told").read_text())["raised"][0]["subject"] == "feature view stats"
     assert tiffin(repository, "monitor", "report", "--html", "out.html").returncode == 0
     assert (repository / "out.html").read_text().startswith("<!doctype html>")
+    data = tiffin(repository, "monitor", "report", "--json")
+    assert json.loads(data.stdout)["alerts"][0]["subject"] == "feature view stats"
     wrong = tiffin(repository, "monitor", "report", "--html", "no/out.html")
     assert wrong.returncode == 1
     assert "the report cannot be written to no/out.html" in wrong.stderr

@@ -18,7 +18,8 @@ from quality.world import HOUR, NOON, World, fact
 from tiffin.operations.feature_log import LOGGED_AT
 from tiffin.planning.references import resolve_features
 from tiffin.planning.retrieval import plan_retrieval
-from tiffin.quality.page import Bars, Figures, Line, Page, Section, Table, Text
+from tiffin.quality.page import Bars, Figures, Page, Section, Table, Text
+from tiffin.quality.plots import Curves
 from tiffin.quality.skew import FeatureSkew, Spread, add_to_spread, edit_distance, find_differences, in_type
 from tiffin.quality.skew_facts import NO_TIME, ServedTimes, gather_evidence
 from tiffin.quality.skew_lossy import is_lossy
@@ -180,8 +181,8 @@ def test_a_page_of_everything() -> None:
         Table(["name", "cells"], [["a", 1], ["b", None]]),
         Bars(["one", "two"], [1, 2.5]),
         Bars([], []),
-        Line([(0, 1.0), (1, 2.0)], ("from", "to")),
-        Line([]),
+        Curves("age", {"age": [(0, 1.0), (1, 2.0)]}),
+        Curves("age", {}),
     ]
     page = Page("Title", [Section("Section", parts)], "below").html()
     for text in ("words &amp; more", "1,234", "<polyline", "<rect", "<h2>Section</h2>", '<td class="number">1</td>'):

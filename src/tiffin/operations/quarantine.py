@@ -148,11 +148,25 @@ def count_quarantined(ctx: Context, view: str, since_us: int) -> int:
     Raises:
         StoreError: a file cannot be read.
     """
+    return sum(count_in(path) for at_us, path in quarantine_files(ctx, view) if at_us >= since_us)
+
+
+def quarantine_files(ctx: Context, view: str) -> list[tuple[int, Path]]:
+    """When facts of a view were put apart, and the file that has them; the oldest first."""
+    # A file is called by its moment.
+    return sorted((int(path.name.partition("-")[0]), path) for path in _files(ctx, view))
+
+
+def count_in(path: Path) -> int:
+    """How many facts one of the files has; its end says it.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
     import pyarrow.parquet as pq
 
-    # A file is called by its moment.
-    recent = (path for path in _files(ctx, view) if int(path.name.partition("-")[0]) >= since_us)
-    return sum(_read(path, pq.read_metadata).num_rows for path in recent)
+    count: int = _read(path, pq.read_metadata).num_rows
+    return count
 
 
 def _files(ctx: Context, view: str) -> list[Path]:

@@ -7,7 +7,7 @@ so what is computed from bins is exact for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -110,7 +110,13 @@ def compare_profiles(
         RequestError: they have no column in common.
     """
     thresholds = thresholds or Thresholds()
-    names: Iterable[str] = columns if columns is not None else _common(reference, current)
+    names = columns if columns is not None else _common(reference, current)
+    if not names:
+        raise RequestError(
+            f"the reference {reference.subject} and {current.subject} have no column in common, times left out",
+            subject=current.subject,
+            hint=f"the reference has {', '.join(reference.columns)}; compared with {', '.join(current.columns)}",
+        )
     pairs = [(reference.column(name), current.column(name)) for name in names]
     compared = tuple(_compared(one, other, thresholds) for one, other in pairs)
     return DriftReport(reference, current, compared, thresholds)
@@ -118,14 +124,7 @@ def compare_profiles(
 
 def _common(reference: Profile, current: Profile) -> list[str]:
     """The columns of both; times move on by themselves."""
-    found = [name for name, column in current.columns.items() if name in reference.columns and column.kind != "time"]
-    if not found:
-        raise RequestError(
-            f"the reference {reference.subject} and {current.subject} have no column in common",
-            subject=current.subject,
-            hint=f"the reference has {', '.join(reference.columns)}; compared with {', '.join(current.columns)}",
-        )
-    return found
+    return [name for name, column in current.columns.items() if name in reference.columns and column.kind != "time"]
 
 
 def _compared(reference: ColumnProfile, current: ColumnProfile, thresholds: Thresholds) -> ColumnDrift:
@@ -159,7 +158,7 @@ def _distances(reference: ColumnProfile, current: ColumnProfile) -> dict[str, Di
     if not is_text and reference.buckets.total and current.buckets.total:
         found["kolmogorov_smirnov"] = kolmogorov_smirnov(reference.buckets, current.buckets)
         moved = wasserstein(reference.buckets, current.buckets)
-        if reference.std > 0 and np.isfinite(moved.value):
+        if 0 < reference.std < float("inf") and np.isfinite(moved.value):
             found["wasserstein"] = Distance(moved.value / reference.std, moved.bound / reference.std)
     return found
 

@@ -42,7 +42,7 @@ class DriftCheck(Check):
             f"and make that training set the reference of {watched.view} in quality.drift"
         )
         for column in outcome.drifted:
-            message = f"{_words(column, declared.thresholds)}; {outcome.period}, held to {declared.reference}"
+            message = f"{_words(column, declared.thresholds)}; {outcome.period}, held to {outcome.against}"
             yield Finding(self.name, f"{watched.subject}: {column.column}", message, hint)
 
 

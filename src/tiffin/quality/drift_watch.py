@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tiffin.config import FIRST, DriftConfig
+from tiffin.definitions.thresholds import Thresholds
 from tiffin.errors import EmptyPeriodError, TiffinError
 from tiffin.quality.drift import ColumnDrift, DriftReport
 from tiffin.quality.files import monitor_file, replace_file
@@ -62,21 +63,25 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         view: its name.
         of: ``offline`` or ``online``.
+        against: what it is held to, as it is declared.
         reference: the file with the profile of the reference.
         current: the file with the profile that was compared.
         since_us, until_us: the period of that.
-        settings: what else the result depends on.
+        wanted: which features are asked for; all when empty.
+        thresholds: by what it is judged.
         columns: the features; none while there is nothing yet to compare with.
     """
 
     view: str
     of: str
+    against: str
     reference: str
     current: str
     since_us: int
     until_us: int
-    settings: str
-    columns: tuple[ColumnDrift, ...]
+    wanted: tuple[str, ...] = ()
+    thresholds: Thresholds = Thresholds()
+    columns: tuple[ColumnDrift, ...] = ()
 
     @property
     def period(self) -> str:
@@ -88,6 +93,10 @@ class Outcome(msgspec.Struct, frozen=True):
         """The features that have drifted."""
         return tuple(each for each in self.columns if each.beyond)
 
+    def with_columns(self, columns: tuple[ColumnDrift, ...]) -> Outcome:
+        """The same comparison with another result."""
+        return msgspec.structs.replace(self, columns=columns)
+
 
 @dataclass(frozen=True)
 class DriftLook:
@@ -95,8 +104,8 @@ class DriftLook:
 
     Attributes:
         watched: the view.
-        outcome: what was found; of the newest profile that was kept, where the period cannot be profiled.
-        problem: why it cannot.
+        outcome: what was found: of the newest profile where the period has none, before where it cannot be compared.
+        problem: why it cannot be looked at as it should.
     """
 
     watched: Watched
@@ -166,23 +175,26 @@ def _book(ctx: Context) -> Path:
 
 
 def _look(ctx: Context, watched: Watched, known: Outcome | None) -> DriftLook:
+    """Look at one view; what was found before stands until it can be looked at again."""
     problem = None
     try:
         ctx.snapshot().view(watched.view)
-        try:
-            current = _current(ctx, watched)
-        except TiffinError as error:
-            # A view that is not named may well have no facts in a period.
-            is_told = watched.declared.view != EVERY or not isinstance(error, EmptyPeriodError)
-            problem = error if is_told else None
-            # What was found before stands until the period can be looked at.
-            kept = list_kept(ctx, watched.view, watched.of)
-            if not kept:
-                return DriftLook(watched, None, problem)
-            current = kept[-1]
+    except TiffinError as error:
+        return DriftLook(watched, None, error)
+    try:
+        current = _current(ctx, watched)
+    except TiffinError as error:
+        # A view that nobody named may well have no facts in a period.
+        if watched.declared.view != EVERY or not isinstance(error, EmptyPeriodError):
+            problem = error
+        kept = list_kept(ctx, watched.view, watched.of)
+        if not kept:
+            return DriftLook(watched, known, problem)
+        current = kept[-1]
+    try:
         return DriftLook(watched, _judged(ctx, watched, current, known), problem)
     except TiffinError as error:
-        return DriftLook(watched, None, problem or error)
+        return DriftLook(watched, known, problem or error)
 
 
 def _current(ctx: Context, watched: Watched) -> KeptProfile:
@@ -207,23 +219,22 @@ def _current(ctx: Context, watched: Watched) -> KeptProfile:
 def _judged(ctx: Context, watched: Watched, current: KeptProfile, known: Outcome | None) -> Outcome:
     declared = watched.declared
     reference = _reference(ctx, watched)
-    settings = msgspec.json.encode([declared.columns, asdict(declared.thresholds)]).decode()
     found = Outcome(
         view=watched.view,
         of=watched.of,
+        against=declared.reference,
         reference=str(reference),
         current=str(current.path),
         since_us=current.since_us,
         until_us=current.until_us,
-        settings=settings,
-        columns=(),
+        wanted=tuple(declared.columns),
+        thresholds=declared.thresholds,
     )
-    if known is not None and msgspec.structs.replace(known, columns=()) == found:
+    if known is not None and known.with_columns(()) == found:
         return known
     if reference == current.path:
         return found
-    report = compare_kept(ctx, watched.view, reference, current.path, declared)
-    return msgspec.structs.replace(found, columns=report.columns)
+    return found.with_columns(compare_kept(ctx, watched.view, reference, current.path, declared).columns)
 
 
 def _reference(ctx: Context, watched: Watched) -> Path:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from tiffin.columns import numpy_values
 from tiffin.errors import StoreError
 from tiffin.operations.quarantine import quality_folder
 from tiffin.quality.buckets import Buckets
@@ -117,7 +116,7 @@ def read_profile(path: Path) -> Profile:
     import pyarrow.parquet as pq
 
     try:
-        return _profile(pq.read_table(path).to_pylist())
+        return _profile(pq.read_table(path))
     except (OSError, KeyError, IndexError, pa.ArrowException) as error:
         hint = "remove the file; it can be computed again"
         raise StoreError(f"the profile {path} cannot be read: {error}", subject=str(path), hint=hint) from error
@@ -165,14 +164,20 @@ def _row(profile: Profile, column: ColumnProfile) -> dict[str, Any]:
     }
 
 
-def _profile(rows: list[dict[str, Any]]) -> Profile:
+def _profile(table: pa.Table) -> Profile:
+    # Intervals are many: they are taken as arrays.
+    places, counts = (table[name].combine_chunks() for name in ("places", "counts"))
+    rows = table.drop_columns(["places", "counts"]).to_pylist()
     first = rows[0]
     since_us, until_us, taken_us = (to_us(first[name]) for name in ("since", "until", "taken"))
-    columns = {row["name"]: _column(row) for row in rows}
+    columns = {}
+    for number, row in enumerate(rows):
+        intervals = (numpy_values(part[number].values) for part in (places, counts))
+        columns[row["name"]] = _column(row, Buckets(row["shift"], *intervals))
     return Profile(first["subject"], first["of"], since_us, until_us, taken_us, first["total_rows"], columns)
 
 
-def _column(row: dict[str, Any]) -> ColumnProfile:
+def _column(row: dict[str, Any], buckets: Buckets) -> ColumnProfile:
     texts = tuple((each["value"], each["count"]) for each in row["texts"])
     return ColumnProfile(
         name=row["name"],
@@ -186,6 +191,6 @@ def _column(row: dict[str, Any]) -> ColumnProfile:
         maximum=row["max"],
         mean=row["mean"],
         std=row["std"],
-        buckets=Buckets(row["shift"], np.array(row["places"], np.int64), np.array(row["counts"], np.int64)),
+        buckets=buckets,
         texts=Texts(texts, row["texts_total"], row["texts_lost"]),
     )

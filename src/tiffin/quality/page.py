@@ -18,9 +18,11 @@ from typing import Any, Protocol
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #667; --line: #d8dae0; --bar: #3b73c4; --back: #fff;
-  --good: #1b7f4b; --bad: #b3261e }
+  --good: #1b7f4b; --bad: #b3261e; --then: #c3c8d2; --c0: #3b73c4; --c1: #c05a12; --c2: #2a8757; --c3: #8a4fbf;
+  --c4: #8a7400 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e7ea; --soft: #99a; --line: #3a3d44; --bar: #6c9be0;
-  --back: #17181b; --good: #5fc08c; --bad: #f2857c } }
+  --back: #17181b; --good: #5fc08c; --bad: #f2857c; --then: #565b66; --c0: #6c9be0; --c1: #e8935a; --c2: #5fc08c;
+  --c3: #b98be6; --c4: #cdb84a } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); max-width: 70rem;
   margin: 2rem auto; padding: 0 1rem }
 h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem } .soft { color: var(--soft) }
@@ -31,8 +33,27 @@ th { font-weight: 600 } td.number, th.number { text-align: right; font-variant-n
 .figures { display: flex; flex-wrap: wrap; gap: 2.5rem; margin: 1rem 0 }
 .figures div { font-size: 1.6rem } .figures span { display: block; font-size: .85rem; color: var(--soft) }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif } svg .bar { fill: var(--bar) }
-svg .axis { stroke: var(--line) } svg .line { stroke: var(--bar); fill: none; stroke-width: 1.5 }
+svg text.soft { fill: var(--soft) } svg text.small { font-size: 10px; fill: var(--soft) }
+svg .axis { stroke: var(--line) } svg .line { fill: none; stroke-width: 1.8; stroke-linejoin: round }
+svg line.limit { stroke: var(--bad); stroke-dasharray: 5 4 } svg text.limit { fill: var(--bad) }
+svg text { paint-order: stroke; stroke: var(--back); stroke-width: 3px; stroke-linejoin: round }
+.short { white-space: nowrap }
+svg .then { fill: var(--then) } svg .now { fill: var(--bar); fill-opacity: .55; stroke: var(--bar); stroke-width: .8 }
+.c0 { stroke: var(--c0); background: var(--c0) } .c1 { stroke: var(--c1); background: var(--c1) }
+.c2 { stroke: var(--c2); background: var(--c2) } .c3 { stroke: var(--c3); background: var(--c3) }
+.c4 { stroke: var(--c4); background: var(--c4) } i.then { background: var(--then) } i.now { background: var(--bar) }
+svg { width: 100%; height: auto; display: block } figure { margin: 0 } figure svg text { font-size: 11px }
+figcaption { margin-bottom: .3rem } .grid { display: grid; gap: 1.5rem 2rem; margin: 1rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)) }
+.grid.wide { grid-template-columns: repeat(auto-fill, minmax(28rem, 1fr)) }
+.tag { margin-left: .5rem; padding: 0 .45rem; border: 1px solid var(--bad); border-radius: .6rem; color: var(--bad);
+  font-size: .8rem; white-space: nowrap } .keys { display: block } .key { margin-right: 1rem; font-size: .85rem }
+.key i { display: inline-block; width: .8rem; height: .6rem; margin-right: .35rem }
+summary { cursor: pointer; color: var(--soft) } h3 { margin: 2rem 0 0 }
 """
+
+#: A word in a table that is no longer stays on one line.
+_SHORT = 32
 
 
 class Part(Protocol):
@@ -106,54 +127,36 @@ class Bars:
                 f'<rect class="bar" x="{label}" y="{number * height + 3}" width="{length:.1f}" height="14"/>'
                 f'<text x="{label + length + 6:.1f}" y="{middle}">{escape(shown_cell(value))}</text>'
             )
-        return _svg(label + width + 110, height * len(self.values) + 4, drawn)
+        words = ", ".join(f"{text} {shown_cell(value)}" for text, value in zip(self.labels, self.values, strict=True))
+        return svg(label + width + 110, height * len(self.values) + 4, drawn, words)
 
 
 @dataclass(frozen=True)
-class Line:
-    """A curve through points whose x rises, with the ends of both axes written beside it.
-
-    Attributes:
-        points: (x, y) each.
-        ends: what is written below the first and the last point.
-    """
-
-    points: Sequence[tuple[float, float]]
-    ends: tuple[str, str] = ("", "")
-
-    def html(self) -> str:
-        """The part as HTML."""
-        if not self.points:
-            return ""
-        width, height, left = 640, 140, 70
-        xs, ys = ([point[axis] for point in self.points] for axis in (0, 1))
-        across, up = (max(xs) - min(xs)) or 1, (max(ys) - min(ys)) or 1
-        path = " ".join(
-            f"{left + width * (x - min(xs)) / across:.1f},{10 + height * (max(ys) - y) / up:.1f}"
-            for x, y in self.points
-        )
-        bottom = height + 10
-        drawn = [
-            f'<line class="axis" x1="{left}" y1="{bottom}" x2="{left + width}" y2="{bottom}"/>',
-            f'<polyline class="line" points="{path}"/>',
-            f'<text x="{left - 6}" y="14" text-anchor="end">{escape(shown_cell(float(max(ys))))}</text>',
-            f'<text x="{left - 6}" y="{bottom}" text-anchor="end">{escape(shown_cell(float(min(ys))))}</text>',
-            f'<text x="{left}" y="{bottom + 16}">{escape(self.ends[0])}</text>',
-            f'<text x="{left + width}" y="{bottom + 16}" text-anchor="end">{escape(self.ends[1])}</text>',
-        ]
-        return _svg(left + width + 10, height + 32, drawn)
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what stands below it."""
+class Details:
+    """Parts that are shown when somebody asks for them."""
 
     title: str
     parts: Sequence[Part]
 
     def html(self) -> str:
         """The part as HTML."""
-        return f"<section><h2>{escape(self.title)}</h2>{''.join(part.html() for part in self.parts)}</section>"
+        return (
+            f"<details><summary>{escape(self.title)}</summary>{''.join(part.html() for part in self.parts)}</details>"
+        )
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it; ``level`` 2 or 3."""
+
+    title: str
+    parts: Sequence[Part]
+    level: int = 2
+
+    def html(self) -> str:
+        """The part as HTML."""
+        heading = f"<h{self.level}>{escape(self.title)}</h{self.level}>"
+        return f"<section>{heading}{''.join(part.html() for part in self.parts)}</section>"
 
 
 @dataclass(frozen=True)
@@ -204,9 +207,23 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(tag: str, value: Any, to_right: bool) -> str:
-    kind = ' class="number"' if to_right else ""
-    return f"<{tag}{kind}>{escape(shown_cell(value))}</{tag}>"
+    text = shown_cell(value)
+    is_short = not to_right and " " not in text and 0 < len(text) <= _SHORT
+    kind = ' class="number"' if to_right else ' class="short"' if is_short else ""
+    scope = ' scope="col"' if tag == "th" else ""
+    return f"<{tag}{kind}{scope}>{escape(text)}</{tag}>"
 
 
-def _svg(width: float, height: float, drawn: Sequence[str]) -> str:
-    return f'<svg width="{width:.0f}" height="{height:.0f}" role="img">{"".join(drawn)}</svg>'
+def svg(width: float, height: float, drawn: Sequence[str], words: str) -> str:
+    """A drawing that is as wide as there is room, up to a little more than its own size.
+
+    Args:
+        width: its own, in pixels, as the drawn parts have it.
+        height: the same.
+        drawn: elements of SVG.
+        words: what it shows, for those who do not see it.
+    """
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{1.3 * width:.0f}px" role="img" '
+        f'aria-label="{escape(words)}">{"".join(drawn)}</svg>'
+    )

@@ -131,7 +131,7 @@ class Profile:
         """What it is of, for people.
 
         >>> Profile("stats", "offline", MIN_US, 0, 0, 10, {}).words
-        'from the beginning to 1970-01-01T00:00:00Z'
+        'from the beginning to 1970-01-01'
         """
         return period_words(self.of, self.since_us, self.until_us)
 
@@ -166,8 +166,10 @@ def period_words(of: str, since_us: int, until_us: int) -> str:
     """What a profile is of, for people; arguments as the attributes of ``Profile``."""
     if of == "table":
         return "a table"
-    start = "the beginning" if since_us == MIN_US else format_us(since_us)
-    return f"served at {start}" if of == "online" else f"from {start} to {format_us(until_us)}"
+    start, end = (format_us(us).removesuffix("T00:00:00Z") for us in (since_us, until_us))
+    return (
+        f"served at {start}" if of == "online" else f"from {'the beginning' if since_us == MIN_US else start} to {end}"
+    )
 
 
 def profile_columns(batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema) -> list[ColumnProfile]:
@@ -262,10 +264,13 @@ class _Gathering:
         self._distinct.add_numbers(numbers)
         finite = numbers if isfinite(low) and isfinite(high) else numbers[np.isfinite(numbers)]
         if len(finite):
-            mean = float(finite.mean())
-            apart = finite - mean
-            # Not by a dot product: its threads would wait for each other for so few numbers.
-            self._moments = _joined(self._moments, (len(finite), mean, float(np.square(apart, out=apart).sum())))
+            # Squares of numbers beyond 1e154 are infinite, and so is then what is computed from them.
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = float(finite.mean())
+                apart = finite - mean
+                # Not by a dot product: its threads would wait for each other for so few numbers.
+                squares = float(np.square(apart, out=apart).sum())
+            self._moments = _joined(self._moments, (len(finite), mean, squares))
 
     def finished(self) -> ColumnProfile:
         """The profile of all rows that came in."""

@@ -43,7 +43,7 @@ def find_drift(
         reference: a profile, a period ``(since, until)``, the name of a saved dataset or the dataset, a frame with
             columns ``feature`` or ``view__feature``, or ``"online"``.
         current: the same; all facts up to now when left out.
-        columns: which features; all that both have when left out.
+        columns: which features; all that both have, but for times, when left out.
         thresholds: what counts as drift.
 
     Raises:
@@ -124,10 +124,12 @@ def _stamp(ctx: Context, dataset: SavedDataset) -> str:
     return f"{file.st_size}-{file.st_mtime_ns}"
 
 
-def _compared(view: FeatureView, *sides: Profile) -> list[str] | None:
-    """The features that both sides have; ``None`` to let the comparison say that there are none."""
-    names = dict.fromkeys([*view.feature_names, *(field.name for field in view.payload)])
-    return [name for name in names if all(name in side.columns for side in sides)] or None
+def _compared(view: FeatureView, *sides: Profile) -> list[str]:
+    """The features that both sides have; times move on by themselves, and ids of facts are never the same."""
+    features = dict.fromkeys(view.feature_names)
+    names = features | dict.fromkeys(field.name for field in view.payload if field.name not in view.fact_id)
+    both = [name for name in names if all(name in side.columns for side in sides)]
+    return [name for name in both if any(side.columns[name].kind != "time" for side in sides)]
 
 
 def _profile_of(ctx: Context, view: FeatureView, side: Any) -> Profile:

@@ -1,4 +1,7 @@
-"""The report of a project: how fresh its views are and were, what is wrong at present; as data and as one HTML file."""
+"""The report of a project: what is wrong, how its values drift and differ, how fresh they are; data, and one HTML file.
+
+It reads what was kept, a bounded number of files, and computes nothing of the sources anew but how fresh they are.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tiffin.quality.alerts import AlertBook
-from tiffin.quality.freshness import FreshnessReport, Status, ViewFreshness, format_age, freshness
+from tiffin.quality.freshness import FreshnessReport, freshness
 from tiffin.quality.freshness_history import FreshnessHistory, Look
-from tiffin.quality.page import Figures, Line, Page, Part, Section, Table, Text
-from tiffin.time import HOUR_US, format_us
+from tiffin.quality.quarantine_days import QuarantineDays, quarantine_days
+from tiffin.quality.report_drift import ViewDrift, drift_of_views
+from tiffin.quality.skew_history import SkewHistory, SkewLook
+from tiffin.time import format_us
 
 if TYPE_CHECKING:
     from tiffin.operations.context import Context
     from tiffin.quality.notices import Alert
+    from tiffin.quality.page import Page
 
-#: Views have a plot each, up to so many; those that are late come first.
-_MOST_PLOTS = 60
-_COLUMNS = ["view", "status", "age", "allowed", "newest online", "newest in the source", "waiting", "last run", "why"]
+#: Looks at skew that are shown, the newest ones.
+_MOST_LOOKS = 1_000
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,17 @@ class ProjectReport:
         freshness: of its views, now.
         looks: how fresh they were whenever somebody looked.
         alerts: what is wrong at present.
+        drift: the views that were compared with a reference, the most drifted first.
+        skew: what was served beside what training sees, whenever somebody looked.
+        quarantine: facts that were not as expected, by day.
     """
 
     freshness: FreshnessReport
     looks: tuple[Look, ...]
     alerts: tuple[Alert, ...]
+    drift: tuple[ViewDrift, ...]
+    skew: tuple[SkewLook, ...]
+    quarantine: QuarantineDays
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -41,55 +52,32 @@ class ProjectReport:
             "history": {
                 each.view: [
                     {"at": format_us(at_us), "age_seconds": age_us / 1_000_000}
-                    for at_us, age_us in self._ages(each.view)
+                    for at_us, age_us in self.ages(each.view)
                 ]
                 for each in self.freshness.views
             },
             "alerts": [alert.to_dict() for alert in self.alerts],
+            "drift": [each.to_dict() for each in self.drift],
+            "skew": [
+                {
+                    "at": format_us(look.now_us),
+                    "services": {name: each.to_dict() for name, each in look.services.items()},
+                }
+                for look in self.skew
+            ],
+            "quarantine": self.quarantine.to_dict(),
         }
 
     def page(self) -> Page:
         """As a page."""
-        views = sorted(self.freshness.views, key=lambda each: (_URGENCY[each.status], each.view))
-        counts = [(status.value, sum(each.status is status for each in views)) for status in Status]
-        sections = [
-            Section("Alerts", [self._alerts()]),
-            Section("Freshness", [Figures(counts), Table(_COLUMNS, [_row(each) for each in views])]),
-            Section("Age over time, in hours", self._plots(views)),
-        ]
-        return Page(f"Project {self.freshness.project}", sections, f"seen at {format_us(self.freshness.now_us)}")
+        from tiffin.quality.report_page import project_page
 
-    def _alerts(self) -> Part:
-        if not self.alerts:
-            return Text("Nothing is wrong, as far as the last run knows.", "good")
-        rows = [
-            [alert.finding.check, alert.finding.subject, format_us(alert.since_us), alert.finding.message]
-            for alert in self.alerts
-        ]
-        return Table(["check", "subject", "since", "what"], rows)
+        return project_page(self)
 
-    def _plots(self, views: list[ViewFreshness]) -> list[Part]:
-        parts: list[Part] = []
-        for each in views[:_MOST_PLOTS]:
-            ages = self._ages(each.view)
-            if len(ages) > 1:
-                allowed = "" if each.target_us is None else f", {format_age(each.target_us)} allowed"
-                points = [(float(at_us), age_us / HOUR_US) for at_us, age_us in ages]
-                parts += [Text(f"{each.view}{allowed}"), Line(points, (format_us(ages[0][0]), format_us(ages[-1][0])))]
-        left = len(views) - _MOST_PLOTS
-        if left > 0:
-            parts.append(Text(f"{left} more views have no plot here; the report as JSON has all.", "soft"))
-        return parts or [Text("`tiffin monitor run` keeps what it sees; two runs make a plot.", "soft")]
-
-    def _ages(self, view: str) -> list[tuple[int, int]]:
-        """When somebody looked, and how old the view's newest fact was then."""
+    def ages(self, view: str) -> list[tuple[int, int]]:
+        """When somebody looked, and how old the view's newest fact was then; in microseconds."""
         found = ((look.now_us, look.newest_us.get(view)) for look in self.looks)
         return [(at_us, max(0, at_us - newest_us)) for at_us, newest_us in found if newest_us is not None]
-
-
-_URGENCY = {
-    status: place for place, status in enumerate((Status.STALE, Status.UNKNOWN, Status.FRESH, Status.NO_TARGET))
-}
 
 
 def project_report(ctx: Context) -> ProjectReport:
@@ -98,21 +86,11 @@ def project_report(ctx: Context) -> ProjectReport:
     Raises:
         StoreUnavailableError: the online store cannot be reached.
     """
-    looks = FreshnessHistory.of(ctx).looks()
-    return ProjectReport(freshness(ctx), tuple(looks), tuple(AlertBook.seen(ctx).open))
-
-
-def _row(each: ViewFreshness) -> list[Any]:
-    run = each.last_run
-    ages = (None if us is None else format_age(us) for us in (each.age_us, each.target_us))
-    times = (None if us is None else format_us(us) for us in (each.online_us, each.offline_us))
-    ran = None if run is None else format_us(run.started_us) + (f" failed: {run.error}" if run.error else "")
-    return [
-        each.view,
-        each.status.value,
-        *ages,
-        *times,
-        each.lag,
-        ran,
-        "; ".join([each.reason, *each.problems]).strip("; "),
-    ]
+    return ProjectReport(
+        freshness=freshness(ctx),
+        looks=tuple(FreshnessHistory.of(ctx).looks()),
+        alerts=tuple(AlertBook.seen(ctx).open),
+        drift=tuple(drift_of_views(ctx)),
+        skew=tuple(SkewHistory.of(ctx).looks()[-_MOST_LOOKS:]),
+        quarantine=quarantine_days(ctx),
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tiffin.errors import EmptyLogError
 from tiffin.quality.checks import Check, Finding
+from tiffin.quality.skew_history import SkewHistory
 from tiffin.quality.verify import ServiceVerification, verify
 from tiffin.time import DAY_US
 
@@ -14,21 +15,25 @@ if TYPE_CHECKING:
 
 
 class VerifyCheck(Check):
-    """Features of logged services that differ, and logs that cannot be compared in full. No log is nothing wrong."""
+    """Features of logged services that differ, and logs that cannot be compared in full. No log is nothing wrong.
+
+    It keeps what it saw.
+    """
 
     name: ClassVar[str] = "verify"
 
     def run(self, ctx: Context) -> list[Finding]:
         """Look at the services that have a log."""
         logged = [service.name for service in ctx.snapshot().services.values() if service.logging_config is not None]
-        found: list[Finding] = []
+        now_us = ctx.now_us()
+        seen: list[ServiceVerification] = []
         for name in sorted(logged):
             try:
-                report = verify(ctx, name, since=ctx.now_us() - DAY_US)
+                seen += verify(ctx, name, since=now_us - DAY_US).services
             except EmptyLogError:
                 continue
-            found += self._of(report.services[0])
-        return found
+        SkewHistory.of(ctx).keep(now_us, seen)
+        return [finding for each in seen for finding in self._of(each)]
 
     def _of(self, report: ServiceVerification) -> list[Finding]:
         subject, hint = f"feature service {report.service}", f"`tiffin verify {report.service}` shows what and why"

@@ -32,6 +32,7 @@ _DIFFERENT = 1
 )
 @click.option("--allow-no-history", is_flag=True, help="Features of views that are only pushed may go unverified.")
 @click.option("--html", metavar="FILE", help="Write a report that a browser shows, in one file.")
+@click.option("--keep", is_flag=True, help="Add the counts to the history that `tiffin monitor report` shows.")
 @click.option("-o", "--output", metavar="FILE", help="Write the values that differ to a Parquet file.")
 @json_option
 @pass_invocation
@@ -43,6 +44,7 @@ def verify(
     max_mismatch: float,
     allow_no_history: bool,
     html: str | None,
+    keep: bool,
     output: str | None,
     as_json: bool,
 ) -> int:
@@ -53,7 +55,7 @@ def verify(
     than --max-mismatch of a feature differs, or a part of the log could not be compared.
     """
     with invocation.store() as store:
-        found = store.verify(service, since, until, max_mismatch, allow_no_history)
+        found = store.verify(service, since, until, max_mismatch, allow_no_history, keep=keep)
         project = store.project
     if html:
         from tiffin.quality.verify_page import verification_page
