@@ -32,11 +32,16 @@ from examples.flights.model import fit, score
 from examples.flights.replay import moments_of, replay, time_single_reads
 from examples.flights.show import NEW_YORK, draw, print_result
 from tiffin import FeatureService, FeatureStore, FileLoggingDestination, LoggingConfig, ManualClock
+from tiffin.config import QualityConfig
+from tiffin.quality.report import project_report
 from tiffin.quality.verify import Verification
 
 SINGLE_READS = 500
 #: Views that the model is also tried without, to see what they add.
 ROLLING = ("carrier_departures", "plane_departures", "origin_departures")
+#: Views whose values are looked at, so many weeks long.
+WATCHED = ("origin_weather", "carrier_departures")
+WEEKS = 8
 #: The year's first flight is due at 5:15 in New York on this day.
 FIRST_DAY = datetime(2013, 1, 1, tzinfo=UTC)
 
@@ -76,7 +81,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(result, indent=2))
     else:
-        print_result(console, result, repository, options.output / "flights.png")
+        print_result(console, result, repository, options.output)
     for example in result["day"]["examples"]:
         console.print(f"[red]{example}")
     sys.exit(1 if result["day"]["mismatches"] or result["day"]["verified_different"] else 0)
@@ -124,6 +129,7 @@ def run(
         "day": {"date": options.day.isoformat(), "score": asdict(score(served, chances)), **day_result},
     }
     draw(options.output / "flights.png", month, served, result)
+    result["drifted"] = watch_over(bars, store, clock, options)
     return result
 
 
@@ -228,7 +234,28 @@ def verify(store: FeatureStore, service: FeatureService, responses: list[Any]) -
     logged = replace(service, logging_config=LoggingConfig(FileLoggingDestination(path="served")))
     store.apply(logged)
     store.write_logged_features(responses, logged)
-    return store.verify(logged)
+    return store.verify(logged, keep=True)
+
+
+def watch_over(bars: Progress, store: FeatureStore, clock: ManualClock, options: argparse.Namespace) -> list[str]:
+    """Look at drift once a week, as a scheduler does, and write the report of all that was seen.
+
+    Returns:
+        The features that are not like those that the model was trained on.
+    """
+    task = bars.add_task("Watch the last weeks", total=WEEKS, note="")
+    trained = [date(options.day.year, month, 1) for month in (options.day.month - options.months, options.day.month)]
+    drift = [{"view": view, "reference": "..".join(map(str, trained)), "period": "7d"} for view in WATCHED]
+    watching = store.config.model_copy(update={"quality": QualityConfig(drift=drift)})
+    weeks = ManualClock(clock.now_us())
+    weeks.advance(-timedelta(weeks=WEEKS))
+    with FeatureStore(config=watching, clock=weeks) as watched:
+        for _ in range(WEEKS):
+            weeks.advance(timedelta(weeks=1))
+            found = watched.monitor(["drift"]).findings
+            bars.update(task, advance=1, note=f"{len(found)} drifted")
+        project_report(watched.context).page().write(options.output / "flights.html")
+    return [finding.subject for finding in found]
 
 
 def load_until_now(bars: Progress, store: FeatureStore, clock: ManualClock) -> None:

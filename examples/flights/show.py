@@ -19,10 +19,13 @@ NEW_YORK = ZoneInfo("America/New_York")
 _HONEST, _LEAKING, _SEEN = "#2563a8", "#c8452c", "#8a8a8a"
 
 
-def print_result(console: Console, result: Mapping[str, Any], repository: Path, plot: Path) -> None:
+def print_result(console: Console, result: Mapping[str, Any], repository: Path, output: Path) -> None:
     """The two tables, and where to go from here."""
     console.print("", _leak_table(result), "", _summary_table(result))
-    console.print(f"\nThe plot is in {short(plot)}. To go on:", highlight=False)
+    drifted = ", ".join(subject.rpartition(": ")[2] for subject in result["drifted"]) or "none"
+    console.print(f"\nNot like what the model was trained on, in the last week: {drifted}", highlight=False)
+    plot, report = short(output / "flights.png"), short(output / "flights.html")
+    console.print(f"The plot is in {plot}, the report on the values in {report}. To go on:", highlight=False)
     for line in (
         f"source .venv/bin/activate && cd {short(repository)}",
         "tiffin feature-views list",

@@ -88,3 +88,14 @@ def test_the_day_is_predicted_and_drawn(result: dict[str, Any], output: Path) ->
     assert result["day"]["score"]["rows"] > 0
     assert 0.5 < result["day"]["score"]["auc"] < 1
     assert (output / "flights.png").stat().st_size > 20_000
+
+
+def test_the_weather_has_drifted_and_a_report_shows_it(result: dict[str, Any], output: Path) -> None:
+    assert "feature view origin_weather: temp" in result["drifted"]
+    assert {subject.partition(":")[0] for subject in result["drifted"]} <= {
+        "feature view origin_weather",
+        "feature view carrier_departures",
+    }
+    report = (output / "flights.html").read_text()
+    for words in ("origin_weather", "psi, to the reference", "values that differ", "late_arrival"):
+        assert words in report
