@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from tiffin.compat.gaps import DATASET
 from tiffin.definitions.base import Definition
 from tiffin.errors import RequestError
 
@@ -57,6 +58,7 @@ class SavedDataset(Definition):
     """
 
     kind: ClassVar[str] = "saved dataset"
+    _gaps: ClassVar[Mapping[str, str]] = DATASET
 
     features: Sequence[str]
     join_keys: Sequence[str]

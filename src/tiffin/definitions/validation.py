@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
+from tiffin.compat.gaps import DATASET
 from tiffin.definitions.base import Definition
 from tiffin.definitions.function import FunctionCode
 from tiffin.definitions.saved_dataset import SavedDataset
@@ -103,6 +104,7 @@ class ValidationReference(Definition):
     """
 
     kind: ClassVar[str] = "validation reference"
+    _gaps: ClassVar[Mapping[str, str]] = DATASET
 
     dataset_name: str
     profiler: TableProfiler | GEProfiler = field(default_factory=TableProfiler)

@@ -14,7 +14,14 @@ import pyarrow as pa
 import pytest
 
 from tiffin.definitions import FunctionCode, GEProfiler, ValidationReference, ge_profiler
-from tiffin.errors import BackendNotFoundError, DefinitionError, FunctionError, RequestError, ValidationError
+from tiffin.errors import (
+    BackendNotFoundError,
+    DefinitionError,
+    FunctionError,
+    RequestError,
+    UnsupportedError,
+    ValidationError,
+)
 from tiffin.operations.retrieve import check_like
 from tiffin.transforms import suites
 from unit.offline.test_saved_datasets import FEATURES, MADE, changed, saved
@@ -199,6 +206,13 @@ def test_without_the_package_the_way_that_needs_nothing_is_named(
     found = reference(by_methods)
     with pytest.raises(BackendNotFoundError, match=r"(?s)tiffin\[ge\].*TableProfiler"):
         check_like(rows(found), found)
+
+
+def test_a_suite_that_feast_keeps_is_made_when_it_is_needed(reference: Any) -> None:
+    found = reference(by_methods)
+    for read in (lambda: found.profile, lambda: found.dataset.get_profile(by_methods)):
+        with pytest.raises(UnsupportedError, match=r"(?s)rofile is not supported yet.*validation_reference"):
+            read()
 
 
 @pytest.mark.parametrize("given", [3, "profile", len])
