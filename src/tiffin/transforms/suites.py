@@ -106,6 +106,8 @@ def expectation(name: str, arguments: Sequence[Any], named: dict[str, Any]) -> A
         raise InputError(f"great_expectations has no {name}", hint=nearest(name.replace("_", ""), list(known)))
     kind = getattr(great_expectations().expectations, found)
     order = getattr(kind, "args_keys", None) or ("column", *kind.success_keys)
+    if len(arguments) > len(order) or not named.keys().isdisjoint(order[: len(arguments)]):
+        raise InputError(f"{name} gets too many arguments", hint=f"it takes {', '.join(order)}")
     # How much a result tells changes nothing of what is expected.
     told = {"include_config", "result_format", "catch_exceptions"}
     given = dict(zip(order, arguments, strict=False)) | {n: v for n, v in named.items() if n not in told}

@@ -75,6 +75,11 @@ def with_other_arguments(dataset: Any) -> Any:
     dataset.expect_column_mean_to_be_between("out", lowest=0)
 
 
+@ge_profiler
+def with_too_many(dataset: Any) -> Any:
+    dataset.expect_column_to_exist("out", column="city")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> None:
     """PySpark, which great_expectations imports where it is installed, ends a process whose main module has no file."""
@@ -153,6 +158,9 @@ def test_an_expectation_that_is_not_there(reference: Any) -> None:
         check_like(rows(found), found)
     found = reference(with_other_arguments)
     with pytest.raises(ValueError, match=r"(?s)expect_column_mean_to_be_between\(column, lowest\).*it takes column"):
+        check_like(rows(found), found)
+    found = reference(with_too_many)
+    with pytest.raises(ValueError, match="expect_column_to_exist gets too many arguments"):
         check_like(rows(found), found)
 
 
