@@ -46,6 +46,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class TiffinError(Exception):
@@ -186,9 +187,15 @@ class FunctionError(TiffinError):
 
 
 class ValidationError(TiffinError):
-    """A training set is not like the dataset that it was compared with."""
+    """A training set is not like the dataset that it was compared with.
+
+    Attributes:
+        validation_report: in what; its ``errors`` are one for each column and measure, or expectation. Not kept when
+            the error crosses a process boundary.
+    """
 
     code = "validation"
+    validation_report: Any = None
 
 
 class SourceError(TiffinError):

@@ -123,6 +123,7 @@ feast.types                 tiffin.types        Array Set Struct ZonedTimestamp 
 feast.value_type            tiffin              ValueType
 feast.entity                tiffin              Entity
 feast.field                 tiffin              Field
+feast.dqm.profilers.ge_profiler  tiffin.definitions  GEProfiler ge_profiler
 feast.project               tiffin              Project
 feast.feature_view          tiffin              FeatureView
 feast.base_feature_view     tiffin              BaseFeatureView
@@ -195,7 +196,6 @@ feast.infra.common.materialization_job  MaterializationTask
 feast.infra.registry.registry  Registry
 feast.infra.contrib.stream_processor  ProcessorConfig get_stream_processor_object
 feast.infra.contrib.spark_kafka_processor  SparkProcessorConfig
-feast.dqm.profilers.ge_profiler  ge_profiler
 feast.transformation.base   transformation
 feast.transformation.mode   TransformationMode
 feast.feature_server        get_app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -133,6 +134,56 @@ for verb in ("teardown", "apply", "teardown"):
 """
 
 
+#: As in Feast's tutorial on training sets that are validated.
+VALIDATION = """
+import subprocess
+
+import pandas as pd
+
+from feast import FeatureStore
+from feast.dqm.errors import ValidationFailed
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+
+from profiles import ride_profile
+
+store = FeatureStore(repo_path=".")
+subprocess.run(["feast", "apply"], check=True, stdout=subprocess.DEVNULL)
+riders = pd.DataFrame({"rider_id": [1, 2], "event_timestamp": pd.to_datetime("now", utc=True)})
+job = store.get_historical_features(entity_df=riders, features=["stats:rides", "stats:rating"])
+dataset = store.create_saved_dataset(
+    from_=job, name="first_rides", storage=SavedDatasetFileStorage(path="data/first_rides.parquet")
+)
+store.apply(dataset.as_reference(name="like_first", profiler=ride_profile))
+reference = FeatureStore(repo_path=".").get_validation_reference("like_first")
+print("same:", job.to_df(validation_reference=reference)["rides"].tolist())
+fewer = store.get_historical_features(entity_df=riders[:1], features=["stats:rides", "stats:rating"])
+try:
+    fewer.to_df(validation_reference=reference)
+except ValidationFailed as failed:
+    print("failed:", [error.check_name for error in failed.validation_report.errors])
+"""
+
+PROFILES = """
+from great_expectations.core.expectation_suite import ExpectationSuite
+from great_expectations.dataset import PandasDataset
+
+from feast.dqm.profilers.ge_profiler import ge_profiler
+
+
+@ge_profiler
+def ride_profile(ds: PandasDataset) -> ExpectationSuite:
+    observed_mean = ds.rides.mean()
+    ds.expect_column_values_to_be_between("rating", min_value=0, max_value=1, mostly=0.99)
+    ds.expect_column_mean_to_be_between(
+        "rides", min_value=observed_mean * 0.99, max_value=observed_mean * 1.01
+    )
+    ds.expect_column_quantile_values_to_be_between(
+        "rides", quantile_ranges={"quantiles": [0.5], "value_ranges": [[1, 10]]}
+    )
+    return ds.get_expectation_suite()
+"""
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "rides" / "feature_repo"
@@ -188,3 +239,19 @@ def test_an_unchanged_repository_and_script_go_through(repository: Path) -> None
     assert shown[5] == {"rider_id": [1], "tip": [10], "honest": [1]}
     assert "Deleted project rides" in done.stdout
     assert "Created on-demand feature view with_tip" in done.stdout
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("great_expectations") is None,
+    reason="great_expectations is not installed: pip install 'tiffin[ge]'",
+)
+def test_a_training_set_is_validated_as_in_the_tutorial(repository: Path) -> None:
+    """The module that great_expectations has no longer can be imported still."""
+    (repository / "profiles.py").write_text(PROFILES)
+    (repository / "validation.py").write_text(VALIDATION)
+    (repository / ".feastignore").write_text("workflow.py\nvalidation.py\n")
+    command = [sys.executable, "-m", "tiffin.cli", "run", "validation.py"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "same: [7, 8]" in done.stdout
+    assert "failed: ['expect_column_mean_to_be_between']" in done.stdout

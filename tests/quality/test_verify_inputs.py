@@ -121,6 +121,15 @@ async def test_a_server_logs_inputs(tmp_path: Path) -> None:
     assert verified(world).different == 0
 
 
+def test_a_precomputed_service_logs_inputs(tmp_path: Path) -> None:
+    service = replace(model(rated()), precompute_online=True)
+    world = loaded(tmp_path, stats(), rated(), service)
+    # Driver 9 has an old fact.
+    assert world.store.precompute_feature_service("model") == len(FOUR) + 1
+    world.serve(*FOUR, 404, extra=2.0)
+    assert (verified(world).different, inputs_of(world)["stats:rate"].equal) == (0, 5)
+
+
 def test_inputs_of_inputs_are_logged(tmp_path: Path) -> None:
     """A function that computes from what another one computes."""
     doubled = OnDemandFeatureView(

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quality.world import DAY, DRIVER, HOUR, MINUTE, NOON, PUSHED, World, fact, model, stats
+from quality.world import DAY, DRIVER, FIELDS, HOUR, MINUTE, NOON, PUSHED, World, fact, model, stats
 from tiffin import Aggregation, FeatureView, Field, OnDemandFeatureView, RequestSource
 from tiffin.quality.skew import FeatureSkew
 from tiffin.quality.verify import ServiceVerification, verify
 from tiffin.types import Float64, Int64
 
 DRIVERS, MOMENTS, FACTS = 120, 80, 6_000
+WINDOWS = ("recent:trips_1h", "recent:score_7h", "recent:score_std", "recent:places")
 FLOATS = (0.1, -0.0, 0.0, math.nan, 1e300, 5e-324, None)
 
 
@@ -108,6 +109,18 @@ def test_a_hundred_thousand_served_values_equal_those_of_training(world: World) 
         (event,) = store.verify("model").services
     assert event.causes.keys() == {"late_fact"}
     assert event.different > found.compared / 50
+
+
+@pytest.mark.timeout(300)
+def test_what_was_computed_from_equals_what_training_computes_from(tmp_path: Path) -> None:
+    """Of a service that serves none of it."""
+    world = World(tmp_path, stats(ttl=3 * HOUR), windows(), computed(), model(computed()))
+    random = np.random.default_rng(9)
+    found = lived(world, history(random), random, loads=True)
+    world.store.close()
+    assert {each.feature for each in found.inputs} == {*(f"stats:{name}" for name in FIELDS), *WINDOWS}
+    assert [each.compared for each in found.inputs] == [MOMENTS * DRIVERS] * len(found.inputs)
+    assert not sum(each.different for each in (*found.inputs, *found.features))
 
 
 @pytest.mark.timeout(300)

@@ -15,6 +15,8 @@ from tiffin.compat.names import DECORATORS, EXPORTED, LATER, OTHER_NAME, SAME_NA
 from tiffin.errors import TiffinError, UnsupportedError, nearest
 
 _ROOT = "feast"
+#: A module of great_expectations before 1.0, which repositories import that validate training sets by it.
+_FORMER = "great_expectations.dataset"
 
 
 class FeastModule(ModuleType):
@@ -28,7 +30,7 @@ class FeastModule(ModuleType):
         if name.startswith("__") and name not in SAME_NAME:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         path = f"{self.__name__}.{name}"
-        target = None if _is_decorator(path) else target_of(name)
+        target = None if path in DECORATORS else target_of(name)
         value: Any
         if target is not None:
             value = getattr(_module(target[0]), target[1])
@@ -48,7 +50,7 @@ class FeastModule(ModuleType):
         """Call the decorator that has the module's own name."""
         if self.__name__ == _ROOT:
             raise TypeError(f"module {self.__name__!r} cannot be called")
-        if not _is_decorator(self.__name__):
+        if self.__name__ not in DECORATORS:
             raise _unsupported(self.__name__)
         return getattr(self, self.__name__.rpartition(".")[2])(*arguments, **named)
 
@@ -92,20 +94,14 @@ def _unsupported(path: str) -> UnsupportedError:
     return UnsupportedError(f"{path} is not supported yet", subject=path, hint=near)
 
 
-def _is_decorator(path: str) -> bool:
-    """Whether a path is that of a module that is called like its decorator."""
-    parent, _, name = path.rpartition(".")
-    return parent == _ROOT and name in DECORATORS
-
-
 class FeastFinder(MetaPathFinder, Loader):
-    """Finds ``feast`` and whatever is below it."""
+    """Finds ``feast`` and whatever is below it, and the module that great_expectations has no longer."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """A module for every path that starts with ``feast``."""
-        if fullname.partition(".")[0] != _ROOT:
+        if not _is_ours(fullname):
             return None
         return ModuleSpec(fullname, self, is_package=True)
 
@@ -144,10 +140,14 @@ def feast_means_tiffin() -> Iterator[None]:
 
 
 def _take_feast_out() -> dict[str, ModuleType]:
-    found = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == _ROOT}
+    found = {name: module for name, module in sys.modules.items() if _is_ours(name)}
     for name in found:
         del sys.modules[name]
     return found
+
+
+def _is_ours(name: str) -> bool:
+    return name == _FORMER or name.partition(".")[0] == _ROOT
 
 
 def _module(name: str) -> ModuleType:

@@ -36,6 +36,13 @@ DEFINITION = {
     **dict.fromkeys(("created_timestamp", "last_updated_timestamp"), _HISTORY),
     "ensure_valid": "leave it out: a definition is checked when it is built",
 }
+DATASET = {
+    **DEFINITION,
+    **dict.fromkeys(
+        ("get_profile", "profile"),
+        "expectations are made when a training set is validated: job.to_df(validation_reference=...)",
+    ),
+}
 FEATURE_VIEW = {
     **DEFINITION,
     **dict.fromkeys(("materialization_intervals", "most_recent_end_time", "update_materialization_intervals"), _RUNS),

@@ -22,6 +22,7 @@ SAME_NAME = {
             "Field",
             "FileLoggingDestination",
             "FileSource",
+            "GEProfiler",
             "JsonFormat",
             "KafkaSource",
             "KinesisSource",
@@ -39,6 +40,7 @@ SAME_NAME = {
             "StreamFeatureView",
             "ValidationReference",
             "batch_feature_view",
+            "ge_profiler",
             "on_demand_feature_view",
             "stream_feature_view",
         ),
@@ -62,6 +64,8 @@ SAME_NAME = {
     ),
     "FeatureStore": "tiffin.store",
     "OnlineResponse": "tiffin.online.response",
+    # great_expectations.dataset, which great_expectations has no longer.
+    "PandasDataset": "tiffin.transforms.pandas_dataset",
     "RegistryConfig": "tiffin.config",
     "RepoConfig": "tiffin.config",
     "RetrievalJob": "tiffin.operations.retrieve",
@@ -138,7 +142,14 @@ EXPORTED = (
 LATER = frozenset(EXPORTED) - SAME_NAME.keys()
 
 #: Modules that are also called like the decorator that they have; they can be called like it.
-DECORATORS = frozenset({"batch_feature_view", "on_demand_feature_view", "stream_feature_view"})
+DECORATORS = frozenset(
+    {
+        "feast.batch_feature_view",
+        "feast.dqm.profilers.ge_profiler",
+        "feast.on_demand_feature_view",
+        "feast.stream_feature_view",
+    }
+)
 
 
 def target_of(name: str) -> tuple[str, str] | None:

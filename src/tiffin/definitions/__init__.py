@@ -28,7 +28,7 @@ from tiffin.definitions.sources import (
 )
 from tiffin.definitions.streams import AvroFormat, JsonFormat, KafkaSource, KinesisSource, ProtoFormat
 from tiffin.definitions.transformed_view import TransformedFeatureView
-from tiffin.definitions.validation import TableProfiler, ValidationReference
+from tiffin.definitions.validation import GEProfiler, TableProfiler, ValidationReference, ge_profiler
 from tiffin.definitions.view_use import ViewUse
 from tiffin.definitions.windowed_views import (
     BatchFeatureView,
@@ -57,6 +57,7 @@ __all__ = [
     "FileLoggingDestination",
     "FileSource",
     "FunctionCode",
+    "GEProfiler",
     "JsonFormat",
     "KafkaSource",
     "KinesisSource",
@@ -82,6 +83,7 @@ __all__ = [
     "ValidationReference",
     "ViewUse",
     "batch_feature_view",
+    "ge_profiler",
     "on_demand_feature_view",
     "stream_feature_view",
     "view_from_spec",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from tiffin.compat.gaps import DATASET
 from tiffin.definitions.base import Definition
 from tiffin.errors import RequestError
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from tiffin.definitions.validation import TableProfiler, ValidationReference
+    from tiffin.definitions.validation import GEProfiler, TableProfiler, ValidationReference
 
 
 class Readable(Protocol):
@@ -57,6 +58,7 @@ class SavedDataset(Definition):
     """
 
     kind: ClassVar[str] = "saved dataset"
+    _gaps: ClassVar[Mapping[str, str]] = DATASET
 
     features: Sequence[str]
     join_keys: Sequence[str]
@@ -89,12 +91,12 @@ class SavedDataset(Definition):
         """The rows, as a pandas frame."""
         return self._reader.to_df()
 
-    def as_reference(self, name: str, profiler: TableProfiler | None = None) -> ValidationReference:
+    def as_reference(self, name: str, profiler: TableProfiler | GEProfiler | None = None) -> ValidationReference:
         """The dataset as what later training sets have to be like.
 
         Args:
             name: of the reference.
-            profiler: how much may differ.
+            profiler: how much may differ, or a function that says what to expect.
         """
         from tiffin.definitions.validation import ValidationReference
 

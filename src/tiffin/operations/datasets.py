@@ -12,6 +12,7 @@ from tiffin.definitions import FeatureService, SavedDataset, SavedDatasetFileSto
 from tiffin.equality import same_values
 from tiffin.errors import DefinitionError, InputError, SourceError
 from tiffin.operations.apply import apply
+from tiffin.operations.functions import find_function
 from tiffin.operations.retrieve import RetrievalJob, retrieve
 
 if TYPE_CHECKING:
@@ -145,8 +146,15 @@ def list_saved_datasets(ctx: Context, tags: Mapping[str, str] | None) -> list[Sa
 
 
 def get_validation_reference(ctx: Context, name: str) -> ValidationReference:
-    """One validation reference, with its dataset."""
+    """One validation reference, with its dataset and, where it has one, its function.
+
+    Raises:
+        NotFoundError: there is no such reference.
+        FunctionError: its function is not found, or another one than was applied.
+    """
     found = ctx.snapshot().validation_reference(name)
+    if found.function is not None:
+        find_function(ctx, found)
     return found.with_dataset(get_saved_dataset(ctx, found.dataset_name))
 
 

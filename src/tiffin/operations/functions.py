@@ -11,7 +11,13 @@ import importlib.util
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tiffin.definitions import BaseFeatureView, FunctionCode, OnDemandFeatureView, TransformedFeatureView
+from tiffin.definitions import (
+    BaseFeatureView,
+    FunctionCode,
+    OnDemandFeatureView,
+    TransformedFeatureView,
+    ValidationReference,
+)
 from tiffin.errors import FunctionError, TiffinError
 from tiffin.operations.repository import import_file
 
@@ -19,8 +25,8 @@ if TYPE_CHECKING:
     from tiffin.operations.context import Context
 
 
-#: Views that have a function.
-ViewWithFunction = OnDemandFeatureView | TransformedFeatureView
+#: Definitions that have a function.
+WithFunction = OnDemandFeatureView | TransformedFeatureView | ValidationReference
 
 
 def find_row_functions(ctx: Context, views: Iterable[BaseFeatureView]) -> None:
@@ -34,8 +40,8 @@ def find_row_functions(ctx: Context, views: Iterable[BaseFeatureView]) -> None:
             find_function(ctx, view)
 
 
-def find_function(ctx: Context, view: ViewWithFunction) -> Callable[..., Any]:
-    """The function of a view.
+def find_function(ctx: Context, view: WithFunction) -> Callable[..., Any]:
+    """The function of a view, or of a validation reference.
 
     Raises:
         FunctionError: it is not found, or it is another one than was applied; says what to do.
@@ -66,7 +72,7 @@ def find_function(ctx: Context, view: ViewWithFunction) -> Callable[..., Any]:
     return function
 
 
-def _import(ctx: Context, view: ViewWithFunction, code: FunctionCode) -> Any:
+def _import(ctx: Context, view: WithFunction, code: FunctionCode) -> Any:
     """The module of a function: a file of the feature repository first, else an installed package."""
     file = ctx.config.repo_path.joinpath(*code.module.split(".")).with_suffix(".py")
     try:
@@ -89,5 +95,5 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _error(view: ViewWithFunction, message: str, hint: str) -> FunctionError:
+def _error(view: WithFunction, message: str, hint: str) -> FunctionError:
     return FunctionError(f"{view.subject}: {message}", subject=view.subject, location=view.location, hint=hint)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tiffin.columns import arrow_column, numpy_values, pandas_type, single_chunk
 from tiffin.compat.gaps import RETRIEVAL_JOB, WithGaps
 from tiffin.contracts.offline import OfflineEngine, ViewReport
-from tiffin.definitions import FeatureService, ValidationReference
+from tiffin.definitions import FeatureService, TableProfiler, ValidationReference
 from tiffin.errors import InputError, RequestError, StoreError, ValidationError, nearest
 from tiffin.online.defaults import default_column, fill_nulls
 from tiffin.online.keys import cast_key_column, key_arrow_type
@@ -26,7 +26,7 @@ from tiffin.planning.references import Selection, check_entity_collisions, resol
 from tiffin.planning.retrieval import TIME_COLUMN, RangePlan, RetrievalPlan, plan_retrieval
 from tiffin.time import DAY_US, duration_us, from_us, to_us
 from tiffin.transforms.column import Column
-from tiffin.transforms.profile import deviations
+from tiffin.transforms.profile import ValidationReport, deviations
 from tiffin.transforms.run import Function, compute
 
 if TYPE_CHECKING:
@@ -287,19 +287,29 @@ def check_like(table: pa.Table, reference: ValidationReference) -> None:
 
     Raises:
         ValidationError: it is not; says in what.
-        RequestError: the reference does not have its dataset with it.
+        RequestError: the reference does not have its dataset, or its function, with it.
+        FunctionError: its function fails.
+        BackendNotFoundError: it needs great_expectations, which is not installed.
     """
+    hint = f"get it by store.get_validation_reference({reference.name!r})"
     if reference.dataset is None:
-        hint = f"get it by store.get_validation_reference({reference.name!r})"
         raise RequestError(f"{reference.subject} does not have its dataset with it", hint=hint)
-    found = deviations(table, reference.dataset.to_arrow(), reference.profiler)
-    if found:
-        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
-        raise ValidationError(
-            f"the training set is not like {reference.dataset.subject}: {'; '.join(map(str, found[:3]))}{more}",
-            subject=reference.subject,
-            hint="look at the sources, or give the reference a TableProfiler that allows more",
-        )
+    dataset, profiler = reference.dataset.to_arrow(), reference.profiler
+    if isinstance(profiler, TableProfiler):
+        report = ValidationReport(deviations(table, dataset, profiler))
+        remedy = "look at the sources, or give the reference a TableProfiler that allows more"
+    else:
+        from tiffin.transforms.suites import unmet_expectations
+
+        if profiler.udf is None:
+            raise RequestError(f"{reference.subject} does not have its function with it", hint=hint)
+        report = ValidationReport(unmet_expectations(table.to_pandas(), dataset.to_pandas(), reference, profiler.udf))
+        remedy = f"look at the sources, or at {profiler.function.name}, which says what to expect"
+    if not report.is_success:
+        what = f"the training set is not like {reference.dataset.subject}: {report}"
+        error = ValidationError(what, subject=reference.subject, hint=remedy)
+        error.validation_report = report
+        raise error
 
 
 def retrieve(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tiffin.columns import numpy_values
 from tiffin.definitions import TableProfiler
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tiffin.transforms.suites import UnmetExpectation
+
+#: Deviations that are named in one line.
+_SHOWN = 3
 #: Texts are listed up to so many different ones.
 _MOST_VALUES = 1_000
 
@@ -37,6 +43,30 @@ class Deviation:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """In what a table is not like a reference.
+
+    Attributes:
+        errors: one for each column and measure, or expectation.
+    """
+
+    errors: Sequence[Deviation | UnmetExpectation]
+
+    @property
+    def is_success(self) -> bool:
+        """Whether there is nothing."""
+        return not self.errors
+
+    def __str__(self) -> str:
+        more = f", and {len(self.errors) - _SHOWN} more" if len(self.errors) > _SHOWN else ""
+        return f"{'; '.join(map(str, self.errors[:_SHOWN]))}{more}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"is_success": self.is_success, "errors": [error.to_dict() for error in self.errors]}
 
 
 def deviations(table: pa.Table, reference: pa.Table, profiler: TableProfiler) -> list[Deviation]:
@@ -103,7 +133,7 @@ def _finite(column: pa.ChunkedArray) -> Any:
     """The numbers of a column as floats, without nulls, NaN and infinities."""
     import pyarrow as pa
 
-    values = np.array(column.drop_null().cast(pa.float64(), safe=False).to_pylist(), np.float64)
+    values = numpy_values(column.drop_null().cast(pa.float64(), safe=False), np.float64)
     return values[np.isfinite(values)]
 
 
