@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 
 from parity.repository import Repository
 from property.online_values import tables
-from server.apps import PATIENT, drivers, rows
-from servers import free_port, wait_until
+from server.apps import drivers, rows
+from servers import PATIENT, free_port, wait_until
 from tiffin import FeatureStore, RepoConfig
 from tiffin.client import Client
 from tiffin.definitions import Entity, FeatureService, FeatureView, Field, PushMode, PushSource
