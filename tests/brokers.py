@@ -60,7 +60,7 @@ class Kafka:
         from confluent_kafka.admin import NewTopic
 
         name = name or f"topic-{uuid.uuid4().hex[:8]}"
-        self._admin().create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+        self._admin().create_topics([NewTopic(name, partitions, 1)])[name].result(100)
         return name
 
     def _admin(self) -> Any:
@@ -100,18 +100,18 @@ class Kafka:
                     producer.poll(0.1)  # The queue is full; let some of it go.
             if number % 1000 == 0:
                 producer.poll(0)
-        assert producer.flush(60) == 0
+        assert producer.flush(100) == 0
 
     def messages(self, topic: str) -> list[Any]:
         """Everything that is in a topic."""
         from confluent_kafka import Consumer, KafkaError, TopicPartition
 
         consumer = Consumer(self.settings() | {"group.id": uuid.uuid4().hex, "enable.partition.eof": "true"})
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=100).topics[topic].partitions
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         found, ended = [], 0
         while ended < len(partitions):
-            message = consumer.poll(10)
+            message = consumer.poll(100)
             assert message is not None
             if message.error() is None:
                 found.append(message)
@@ -122,7 +122,7 @@ class Kafka:
 
     def readers(self, group: str) -> int:
         """How many members of a group have partitions."""
-        described = self._admin().describe_consumer_groups([group])[group].result(30)
+        described = self._admin().describe_consumer_groups([group])[group].result(100)
         return sum(bool(member.assignment.topic_partitions) for member in described.members)
 
     def delete_before(self, topic: str, offset: int, partition: int = 0) -> None:
@@ -130,7 +130,7 @@ class Kafka:
         from confluent_kafka import TopicPartition
 
         place = TopicPartition(topic, partition, offset)
-        self._admin().delete_records([place])[place].result(30)
+        self._admin().delete_records([place])[place].result(100)
 
     def restart(self) -> None:
         """Kill it and start it again."""

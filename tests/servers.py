@@ -22,6 +22,8 @@ from typing import NoReturn
 #: What a machine that does other things at the same time may add to a deadline. A client without one waits for ever, or
 #: for as many minutes as its library likes.
 SLACK_SECONDS = 5.0
+#: Options of a store, or of a server, for tests of what it answers, not of when.
+PATIENT = {"deadline_seconds": 60.0, "write_deadline_seconds": 60.0}
 _START_SECONDS = 60.0
 _MOTO = Path(__file__).with_name("moto_at_one_moment.py")
 #: Below the ports that the system hands out to connections.

@@ -32,7 +32,8 @@ from tiffin.quality.channels import ChannelOptions, CommandOptions, EmailOptions
 from tiffin.server.auth import AuthOptions
 from tiffin.server.options import ServerOptions
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 
@@ -61,6 +62,19 @@ def section_of(words: str) -> str:
 
 
 COMMANDS = dict(commands())
+TOLD = [ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md"), *(ROOT / "src").rglob("*.py")]
+
+
+def test_commands_that_pages_and_messages_name_are_there() -> None:
+    known = {" ".join(path.split()[:count]) for path in COMMANDS for count in (2, 3)}
+    groups = {path for path in known if any(longer.startswith(f"{path} ") for longer in known)}
+    wrong = []
+    for file in TOLD:
+        for first, second in re.findall(r"`tiffin ([a-z][a-z-]+)(?: ([a-z][a-z_-]+))?", file.read_text("utf-8")):
+            words = f"tiffin {first}"
+            if words not in known or (words in groups and second and f"{words} {second}" not in known):
+                wrong.append(f"{file.relative_to(ROOT)}: `{words} {second}`")
+    assert not wrong
 
 
 @pytest.mark.parametrize("words", COMMANDS)

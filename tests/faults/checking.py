@@ -64,7 +64,7 @@ def check(
     ctx.close()
 
 
-def wait_for(ctx: Repository, count: int, *, is_kept: bool = True, seconds: float = 60) -> None:
+def wait_for(ctx: Repository, count: int, *, is_kept: bool = True, seconds: float = 120) -> None:
     """Wait until so many messages are done, or more."""
 
     def is_done() -> bool:

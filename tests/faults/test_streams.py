@@ -101,7 +101,7 @@ def test_paused_workers_and_restarted_brokers_leave_an_undisturbed_state(kafka: 
         for worker in workers:
             worker.send_signal(signal.SIGTERM)
         for worker in workers:
-            out, _ = worker.communicate(timeout=30)
+            out, _ = worker.communicate(timeout=100)
             assert worker.returncode == 0
             assert json.loads(out)["messages"] > 0
     ctx.close()
@@ -133,7 +133,7 @@ def test_store_that_is_away_for_a_while_is_waited_for(kafka: Kafka, tmp_path: Pa
         redis.start()
         wait_for(watcher, len(messages), is_kept=False)
         stop.set()
-        thread.join(30)
+        thread.join(100)
         assert [each.messages for each in found] == [len(messages)]
         watcher.close()
         ctx.close()
@@ -152,7 +152,7 @@ def test_worker_that_is_asked_to_end_drains_and_says_what_it_did(kafka: Kafka, t
     ) as worker:
         wait_for(now, 500, is_kept=False)
         worker.send_signal(signal.SIGTERM)
-        out, errors = worker.communicate(timeout=30)
+        out, errors = worker.communicate(timeout=100)
     assert (worker.returncode, errors) == (0, "")
     (source,) = json.loads(out)["sources"]
     assert (source["messages"], source["written"], source["lag"]) == (500, 500, 0)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from parity.loads import END_US, HOUR_US, KEYS, NOW_US, TABLE, big_view, content, small_batches, write_big
 from parity.repository import Repository, open_repository
-from servers import need_module, postgres_server, redis_server
+from servers import PATIENT, need_module, postgres_server, redis_server
 from tiffin.backends.duckdb import load
 from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.contracts.online import WriteBatch, WriteResult
@@ -346,7 +346,6 @@ SERVERS = [
     pytest.param(kind, marks=[pytest.mark.service, pytest.mark.xdist_group(f"killed runs on {kind}")])
     for kind in ("redis", "postgres")
 ]
-PATIENCE = {"deadline_seconds": 60.0, "write_deadline_seconds": 60.0}
 
 
 @pytest.fixture(scope="module", params=["sqlite", "lmdb", *SERVERS])
@@ -354,10 +353,10 @@ def section(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
     """The `online_store` section of a store that outlives its processes; a server is started once for all tests."""
     if request.param == "redis":
         with redis_server() as server:
-            yield {"type": "redis", "connection_string": f"127.0.0.1:{server.port}", **PATIENCE}
+            yield {"type": "redis", "connection_string": f"127.0.0.1:{server.port}", **PATIENT}
     elif request.param == "postgres":
         with postgres_server() as postgres:
-            yield {"type": "postgres", "connection_string": postgres.url, **PATIENCE}
+            yield {"type": "postgres", "connection_string": postgres.url, **PATIENT}
     else:
         if request.param == "lmdb":
             need_module("lmdb", "lmdb")

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from parity.windowed_writer import FACTS, KEYS, all_facts, opened
-from servers import need_module, postgres_server, redis_server
+from servers import PATIENT, need_module, postgres_server, redis_server
 from tiffin import Aggregation, Entity, FeatureView, FileSource, PushSource
 from tiffin.operations import timelines
 from tiffin.operations.online import timelines_of
@@ -31,7 +31,6 @@ SERVERS = [
     pytest.param(kind, marks=[pytest.mark.service, pytest.mark.xdist_group(f"raced windows on {kind}")])
     for kind in ("redis", "postgres")
 ]
-PATIENCE = {"deadline_seconds": 60.0, "write_deadline_seconds": 60.0}
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +51,10 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
     if request.param == "redis":
         with redis_server() as server:
-            yield settings({"type": "redis", "connection_string": f"127.0.0.1:{server.port}", **PATIENCE})
+            yield settings({"type": "redis", "connection_string": f"127.0.0.1:{server.port}", **PATIENT})
     elif request.param == "postgres":
         with postgres_server() as postgres:
-            yield settings({"type": "postgres", "connection_string": postgres.url, **PATIENCE})
+            yield settings({"type": "postgres", "connection_string": postgres.url, **PATIENT})
     else:
         if request.param == "lmdb":
             need_module("lmdb", "lmdb")

@@ -365,7 +365,7 @@ def repository(tmp_path: Path) -> Path:
 
 def tiffin(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tiffin.cli", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
 
 
 def test_commands_say_what_is_late(repository: Path) -> None:
@@ -396,7 +396,7 @@ def test_watch_ends_gently(repository: Path) -> None:
         lines = [process.stdout.readline(), process.stdout.readline()]
         assert "1 findings" in lines[1]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(100) == 0
 
 
 def test_configuration_is_shown_without_addresses(repository: Path) -> None:

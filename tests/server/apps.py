@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from parity.repository import Repository, open_repository
-from servers import answers, free_port, wait_until
+from servers import PATIENT, answers, free_port, wait_until
 from tiffin.config import StoreConfig
 from tiffin.definitions import Definition
 from tiffin.server.app import FeatureServer
@@ -25,9 +25,6 @@ from tiffin.server.options import ServerOptions
 from tiffin.server.serving import Serving
 from tiffin.server.traces import Traces
 from unit.online.drivers import ROUTE, STATS, WEATHER, WORLD, push
-
-#: For tests of what is answered, not of when.
-PATIENT = {"deadline_seconds": 60.0}
 
 
 @dataclass

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 
 from parity.repository import Repository
 from property.online_values import tables
-from server.apps import PATIENT, drivers, rows
-from servers import free_port, wait_until
+from server.apps import drivers, rows
+from servers import PATIENT, free_port, wait_until
 from tiffin import FeatureStore, RepoConfig
 from tiffin.client import Client
 from tiffin.definitions import Entity, FeatureService, FeatureView, Field, PushMode, PushSource
@@ -72,6 +72,11 @@ class Running:
         self.thread.join()
 
 
+def remote(url: str) -> dict[str, Any]:
+    """The section of a program that reads through a server, however long that takes."""
+    return {"type": "remote", "path": url, "timeout_seconds": 60}
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     repository = drivers(tmp_path_factory.mktemp("server"), FeatureService(name="model", features=["stats"]))
@@ -81,14 +86,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def client(running: Running) -> Iterator[Client]:
-    client = Client(running.url)
+    client = Client(running.url, timeout_seconds=60)
     yield client
     client.close()
 
 
 @pytest.fixture
 def store(running: Running, tmp_path: Path) -> Iterator[FeatureStore]:
-    config = RepoConfig(project="tests", repo_path=tmp_path, online_store={"type": "remote", "path": running.url})
+    config = RepoConfig(project="tests", repo_path=tmp_path, online_store=remote(running.url))
     with FeatureStore(config=config) as store:
         yield store
 
@@ -211,7 +216,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_server_that_was_started_again_is_found_again(tmp_path: Path) -> None:
     with Running(drivers(tmp_path, online={"type": "sqlite", "path": "online.db"})) as first:
-        client = Client(first.url)
+        client = Client(first.url, timeout_seconds=60)
         assert client.get_online_features(["stats:trips"], rows(1)).to_dict()["trips"] == [10]
     second = Running(first.repository)
     second.server.config.port = first.port
@@ -224,15 +229,15 @@ def test_keys_are_sent(tmp_path: Path) -> None:
     from server.test_security import API_KEYS, READER, READS, WRITER, WRITES
 
     with Running(drivers(tmp_path, READS, WRITES, auth=API_KEYS)) as running:
-        reader, writer = Client(running.url, token=READER[0]), Client(running.url, token=WRITER[0])
+        reader, writer = (Client(running.url, token=key[0], timeout_seconds=60) for key in (READER, WRITER))
         assert reader.get_online_features(["stats:trips"], rows(1)).to_dict()["trips"] == [10]
         with pytest.raises(AccessError, match="may not read_online"):
             writer.get_online_features(["stats:trips"], rows(1))
-        nobody = Client(running.url)
+        nobody = Client(running.url, timeout_seconds=60)
         with pytest.raises(AuthenticationError):
             nobody.get_online_features(["stats:trips"], rows(1))
         nobody.close()
-        online = {"type": "remote", "path": running.url}
+        online = remote(running.url)
         config = RepoConfig(project="tests", online_store=online, auth={"type": "api_key", "token": READER[0]})
         with FeatureStore(config=config) as store:
             assert store.get_online_features(["stats:trips"], rows(1)).to_dict()["trips"] == [10]
@@ -247,7 +252,7 @@ async def test_a_program_that_reads_through_the_server_may_do_no_more_than_its_k
 
     def program(url: str, key: str) -> FeatureStore:
         auth = {"type": "api_key", "token": key}
-        return FeatureStore(config=RepoConfig(project="tests", online_store={"type": "remote", "path": url}, auth=auth))
+        return FeatureStore(config=RepoConfig(project="tests", online_store=remote(url), auth=auth))
 
     with (
         Running(drivers(tmp_path, READS, WRITES, auth=API_KEYS)) as running,

@@ -18,11 +18,17 @@ from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.contracts.online import ReadRequest
 from tiffin.definitions import FeatureService
 from tiffin.errors import ConfigError, RegistryError, StoreUnavailableError
+from tiffin.server import routes_about
 from tiffin.server.options import ServerOptions
 from tiffin.types import Int64
 from unit.online.drivers import STATS, view
 
 READ = {"features": ["stats:trips"], "rows": rows(1)}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes_about, "_NEWEST_SECONDS", 60.0)
 
 
 class Store(MemoryOnlineStore):
@@ -335,14 +341,12 @@ async def test_metrics(tmp_path: Path) -> None:
 async def test_metrics_have_what_views_declare_and_wait_for_no_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tiffin.server import routes_about
-
-    monkeypatch.setattr(routes_about, "_NEWEST_SECONDS", 0.05)
     store = Store()
     repository = drivers(tmp_path, replace(STATS, freshness=timedelta(hours=2)), online=store)
     async with served(repository) as server:
         text = (await server.get("/metrics")).text
         assert 'tiffin_freshness_target_seconds{view="stats"} 7200.0' in text
+        monkeypatch.setattr(routes_about, "_NEWEST_SECONDS", 0.05)
         store.go_on.clear()
         try:
             answer = await server.get("/metrics")

@@ -135,9 +135,8 @@ def _views(snapshot: Snapshot, columns: Mapping[str, Any], names: Sequence[str] 
         missing = [key for key in view.join_keys if key not in columns]
         if missing or not view.online:
             what = f"needs the join key {missing[0]!r}" if missing else "is not online"
-            raise RequestError(
-                f"{view.subject} {what}", subject=view.subject, location=view.location, hint="look at `tiffin describe`"
-            )
+            hint = f"see `tiffin feature-views describe {view.name}`"
+            raise RequestError(f"{view.subject} {what}", subject=view.subject, location=view.location, hint=hint)
     return views
 
 

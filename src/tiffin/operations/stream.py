@@ -22,7 +22,7 @@ import numpy as np
 from tiffin.columns import numpy_values, valid_mask
 from tiffin.contracts.stream import Letter, Messages, Start, StreamReader, Until
 from tiffin.definitions import AvroFormat, KafkaSource, KinesisSource
-from tiffin.errors import StreamError, TiffinError
+from tiffin.errors import InputError, StreamError, TiffinError
 from tiffin.messages.table import MessageReader, Taken, isolated
 from tiffin.operations.dead_letters import Send, dead_letters_to
 from tiffin.operations.functions import find_row_functions
@@ -152,7 +152,7 @@ def start_of(place: datetime | str | None) -> Start:
     """
     if place is None or place in ("committed", "earliest", "latest"):
         return Start(str(place or "committed"))
-    return Start("time", to_us(place))
+    return Start("time", _moment(place, "earliest or latest"))
 
 
 def until_of(time: datetime | str | None) -> Until | None:
@@ -163,7 +163,15 @@ def until_of(time: datetime | str | None) -> Until | None:
     """
     if time is None:
         return None
-    return Until() if time == "now" else Until(to_us(time))
+    return Until() if time == "now" else Until(_moment(time, "now"))
+
+
+def _moment(time: datetime | str, words: str) -> int:
+    """A time, where words may be given as well."""
+    try:
+        return to_us(time)
+    except InputError as error:
+        raise InputError(f"{error.message}, nor is it {words}", hint=error.hint) from None
 
 
 def _run(works: Sequence[_Work], stop: threading.Event, tell: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("aiobotocore", reason="aiobotocore is not installed; pip install 'tiffin[dynamodb]' provides it")
 
-from servers import SLACK_SECONDS, Server, moto_server
+from servers import PATIENT, SLACK_SECONDS, Server, moto_server
 from tiffin.backends.dynamodb import layout
 from tiffin.backends.dynamodb.online import DynamoDBOnlineStore
 from tiffin.contracts.online import OnlineLocation, ReadRequest, WriteBatch
@@ -44,8 +44,7 @@ def where(server: Server) -> dict[str, object]:
     """An emptied server."""
     request = urllib.request.Request(f"http://127.0.0.1:{server.port}/moto-api/reset", method="POST")
     urllib.request.urlopen(request).close()
-    slow: dict[str, object] = {"deadline_seconds": 20.0, "write_deadline_seconds": 60.0}
-    return {"region": "eu-west-1", "endpoint_url": f"http://127.0.0.1:{server.port}", **slow}
+    return {"region": "eu-west-1", "endpoint_url": f"http://127.0.0.1:{server.port}", **PATIENT}
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")

@@ -193,7 +193,7 @@ def test_positions_are_not_moved_from_outside_while_workers_hold_them(kafka: Kaf
     )
     worker.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(100)
         engine = repository(tmp_path, None, engine=HERE)
         with pytest.raises(StreamError, match="has workers of its own"):
             feed(engine, until=NOW, start=Start("earliest"))

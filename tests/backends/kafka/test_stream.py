@@ -496,7 +496,7 @@ def test_password_opens_the_broker_and_a_wrong_one_is_told_without_it(kafka: Kaf
     (found,) = run_stream(ctx, until=NOW, dead_letters=f"topic:{kafka.topic()}")
     assert (found.messages, found.dead) == (2, 1)
     ctx.close()
-    ctx = repository(tmp_path, None, kafka=access | {"sasl_password": "wr0ng"})
+    ctx = repository(tmp_path, None, kafka=access | {"sasl_password": "wr0ng", "timeout_seconds": 5.0})
     with pytest.raises(StreamError, match=r"refuses: (.|\n)*check sasl_username") as caught:
         run_stream(ctx)
     assert "wr0ng" not in str(caught.value) + repr(ctx.config) + repr(caught.value.__cause__)

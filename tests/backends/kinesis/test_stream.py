@@ -170,14 +170,14 @@ def test_workers_share_the_shards_and_take_over_where_one_leaves(kinesis: Kinesi
             thread.start()
         wait_until(lambda: send(4) > 0 and min(seen) > 0, "both workers", seconds=100, pause_seconds=0.1)
         stops[0].set()
-        threads[0].join(30)
+        threads[0].join(100)
         total = send(50)
         wait_until(lambda: are_served(total), "all of it", pause_seconds=0.05)
     finally:
         for stop in stops:
             stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(100)
     (status,) = stream_status(contexts[0])
     assert sum(part.count.messages for part in status.partitions) >= total
     for ctx in contexts:

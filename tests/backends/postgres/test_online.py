@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("psycopg", reason="psycopg is not installed; pip install 'tiffin[postgres]' provides it")
 
-from servers import SLACK_SECONDS, Postgres, postgres_server
+from servers import PATIENT, SLACK_SECONDS, Postgres, postgres_server
 from tiffin.backends.postgres.online import PostgresOnlineStore
 from tiffin.contracts.online import OnlineLocation, ReadRequest, WriteBatch
 from tiffin.errors import ConfigError, StoreError, StoreUnavailableError
@@ -37,14 +37,15 @@ class TestPostgres(OnlineStoreSuite):
 
     @pytest.fixture(autouse=True)
     def _own_schema(self, server: Postgres) -> None:
-        self.where = {"connection_string": server.url, "db_schema": f"suite {next(NUMBERS)}"}
+        self.where = {"connection_string": server.url, "db_schema": f"suite {next(NUMBERS)}", **PATIENT}
 
     def options(self, tmp_path: Path) -> Mapping[str, object]:
         return self.where
 
 
 def opened(server: Postgres, **options: Any) -> PostgresOnlineStore:
-    return PostgresOnlineStore.from_config({"connection_string": server.url, **options}, OnlineLocation("p"))
+    where = {"connection_string": server.url, **PATIENT, **options}
+    return PostgresOnlineStore.from_config(where, OnlineLocation("p"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("redis", reason="redis is not installed; pip install 'tiffin[redis]' provides it")
 
-from servers import SLACK_SECONDS, Server, free_port, redis_server, wait_until
+from servers import PATIENT, SLACK_SECONDS, Server, free_port, redis_server, wait_until
 from tiffin.backends.redis import clients, layout
 from tiffin.backends.redis.online import RedisOnlineStore
 from tiffin.contracts.online import OnlineLocation, ReadRequest, WriteBatch
@@ -39,7 +39,7 @@ class TestRedis(OnlineStoreSuite):
         flush(self.where)
 
     def options(self, tmp_path: Path) -> Mapping[str, object]:
-        return {"connection_string": self.where}
+        return {"connection_string": self.where, **PATIENT}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ class TestRedisCluster(OnlineStoreSuite):
             flush(f"127.0.0.1:{node.port}")
 
     def options(self, tmp_path: Path) -> Mapping[str, object]:
-        return {"connection_string": self.where, "redis_type": "redis_cluster"}
+        return {"connection_string": self.where, "redis_type": "redis_cluster", **PATIENT}
 
 
 def join_cluster(nodes: list[Server], bus: int) -> None:
@@ -92,7 +92,7 @@ def flush(where: str) -> None:
 
 
 def opened(where: str, **options: Any) -> RedisOnlineStore:
-    return RedisOnlineStore.from_config({"connection_string": where, **options}, OnlineLocation("p"))
+    return RedisOnlineStore.from_config({"connection_string": where, **PATIENT, **options}, OnlineLocation("p"))
 
 
 @pytest.fixture

@@ -166,11 +166,11 @@ def test_many_threads_send_one_trial() -> None:
 
     def trial(until: float) -> str:
         tried.append(threading.get_ident())
-        ended.wait(10)
+        ended.wait(100)
         return "there"
 
     def ask() -> str:
-        started.wait(10)
+        started.wait(100)
         try:
             return guarded.read(trial)
         except StoreUnavailableError:
