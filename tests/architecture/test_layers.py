@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,13 +56,21 @@ def modules() -> list[Path]:
     return [path for path in ROOT.rglob("*.py") if "templates" not in path.relative_to(ROOT).parts[:-2]]
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text())):
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
+def imports(path: Path) -> list[tuple[int, str]]:
+    """The lines that import, each with what."""
+    found = []
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            for name in node.names:
-                yield node.lineno, name.name
+            found += [(node.lineno, name.name) for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.lineno, node.module
+            found.append((node.lineno, node.module))
+    return found
 
 
 def part_of(path: Path) -> str:
@@ -112,7 +120,7 @@ def test_nothing_unpickles_or_executes_data() -> None:
     """DEF-6: neither pickle nor eval nor exec anywhere in the package."""
     wrong = []
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
         wrong += [
@@ -130,7 +138,7 @@ def test_only_one_module_reads_the_wall_clock() -> None:
     for path in modules():
         if path == ROOT / "time.py":
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
             if named and (node.value.id, node.attr) in forbidden:
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
