@@ -355,8 +355,11 @@ def test_wrong_messages_of_a_stream_are_found_one_by_one(open_store: Open) -> No
     table, view = readings_table(20), store.get_feature_view("machines")
     table = pa.concat_tables([table, table])
 
+    def places(rows: Any) -> Any:
+        return ["0"] * len(rows), list(map(str, rows))
+
     def attempt(rows: Any) -> Any:
-        return CheckedWrite.of(store.context, view, table.take(pa.array(rows, pa.int64())), together=False)
+        return CheckedWrite.of(store.context, view, table.take(pa.array(rows, pa.int64())), places)
 
     write, wrong = isolated(40, attempt)
     assert list(wrong) == [6, 13, 26, 33]

@@ -13,11 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiffin.columns import numpy_values, valid_mask
 from tiffin.contracts.stream import Letter, Messages, Start, StreamReader, Until
@@ -29,6 +31,7 @@ from tiffin.operations.functions import find_row_functions
 from tiffin.operations.history import appendable_history
 from tiffin.operations.loader import open_broker, open_schema_registry
 from tiffin.operations.online import CheckedWrite
+from tiffin.operations.rows import CheckedFacts
 from tiffin.operations.stream_counts import PartitionCount, SourceProgress, watermark_us
 from tiffin.operations.stream_history import StreamHistory
 from tiffin.planning.stream import StreamPlan, plan_stream, views_of_streams
@@ -233,6 +236,23 @@ def _opened(
         broker.close()
 
 
+@dataclass
+class _Checked:
+    """Rows of a batch that have been checked for every view, and of which none is written yet.
+
+    Attributes:
+        apart: (n,) which of them some view puts into its quarantine; they stay out of the history (as pushed ones do).
+        writes: for the online store.
+        unserved: facts of views that are not fed, but have the same history.
+        kept: the rows of the history, where there is one.
+    """
+
+    apart: NDArray[np.bool_]
+    writes: list[CheckedWrite] = field(default_factory=list)
+    unserved: list[CheckedFacts] = field(default_factory=list)
+    kept: pa.Table | None = None
+
+
 class _Work:
     """One source that is worked off, batch by batch."""
 
@@ -285,16 +305,16 @@ class _Work:
         now_us = self._ctx.now_us()
         taken = self._insist(lambda: self._message_reader.take(messages, now_us))
         taken = taken.without(self._unusable(taken.table, now_us))
-        (writes, rows), wrong = isolated(taken.table.num_rows, lambda rows: self._checked(taken.table, rows))
+        checked, wrong = isolated(taken.table.num_rows, lambda rows: self._checked(messages, taken, rows))
         taken = taken.without(wrong)
         self._bury(messages, taken.dead)
-        for write in writes:
+        for write in checked.writes:
             result = self._insist(lambda write=write: write.write(self._ctx))  # type: ignore[misc]
             self._written += result.written
             self._stale += result.stale
             self._expired += result.late
-        if self.history is not None and rows is not None:
-            self._keep(self.history, rows, messages, taken)
+        if self.history is not None and checked.kept is not None:
+            self._keep(self.history, checked, messages, taken)
         self.reader.mark(self._count(messages, taken, now_us))
         self.settle()
         return len(messages)
@@ -313,11 +333,13 @@ class _Work:
         self._insist(lambda: history.append(names))
 
     @staticmethod
-    def _keep(history: StreamHistory, rows: pa.Table, messages: Messages, taken: Taken) -> None:
-        """Hold messages for the history."""
-        numbers = taken.numbers.tolist()
-        history.add(rows, messages.partitions[taken.numbers], [messages.offsets[number] for number in numbers])
-        for number in taken.dead:
+    def _keep(history: StreamHistory, checked: _Checked, messages: Messages, taken: Taken) -> None:
+        """Hold messages for the history, without those that are dead letters or put apart."""
+        for facts in checked.unserved:
+            facts.guard.settle()
+        wanted = taken.numbers[~checked.apart]
+        history.add(checked.kept, messages.partitions[wanted], [messages.offsets[number] for number in wanted.tolist()])
+        for number in (*taken.dead, *taken.numbers[checked.apart].tolist()):
             history.leave_out(int(messages.partitions[number]), messages.offsets[number])
 
     def _unusable(self, table: pa.Table, now_us: int) -> dict[int, str]:
@@ -336,19 +358,42 @@ class _Work:
             found.setdefault(row, f"it has the key of no view, which is {wanted}")
         return found
 
-    def _checked(self, table: pa.Table, rows: Sequence[int]) -> tuple[list[CheckedWrite], pa.Table | None]:
+    def _checked(self, messages: Messages, taken: Taken, rows: Sequence[int]) -> _Checked:
         """Some of the rows, checked for every view and the history; a view leaves out rows that lack its own key."""
         import pyarrow as pa
 
+        table, numbers = taken.table, taken.numbers
         if len(rows) != table.num_rows:
-            table = table.take(pa.array(rows, pa.int64()))
-        writes = []
-        for view, keys in zip(self._plan.views, self._plan.keys, strict=True):
-            there = _have(table, keys)
-            part = table if there.all() else table.filter(pa.array(there))
-            if part.num_rows:
-                writes.append(CheckedWrite.of(self._ctx, view, part, together=False))
-        return writes, None if self.history is None else self.history.rows(table)
+            table, numbers = table.take(pa.array(rows, pa.int64())), numbers[list(rows)]
+        found = _Checked(np.zeros(len(numbers), np.bool_))
+        plan = self._plan
+        unserved = () if plan.history is None else plan.history.unserved
+        for number, (view, keys) in enumerate((*zip(plan.views, plan.keys, strict=True), *unserved)):
+            own = np.flatnonzero(_have(table, keys))
+            if not len(own):
+                continue
+            part = table if len(own) == len(numbers) else table.take(pa.array(own))
+            places = partial(self._places, messages, numbers[own])
+            if number < len(plan.views):
+                write = CheckedWrite.of(self._ctx, view, part, places)
+                found.writes.append(write)
+                facts = write.facts
+            else:
+                facts = CheckedFacts.of(self._ctx, view, part, places)
+                found.unserved.append(facts)
+            found.apart[own[facts.apart]] = True
+        if self.history is not None:
+            kept = table.filter(pa.array(~found.apart)) if found.apart.any() else table
+            found.kept = self.history.rows(kept)
+        return found
+
+    def _places(
+        self, messages: Messages, numbers: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> tuple[list[str], list[str]]:
+        """Where the messages of some rows stand, which are numbers of messages."""
+        places = numbers[rows].tolist()
+        names = [self.reader.name(int(messages.partitions[place])) for place in places]
+        return names, [str(messages.offsets[place]) for place in places]
 
     def _bury(self, messages: Messages, dead: Mapping[int, str]) -> None:
         """Send dead letters, and say each new reason once."""

@@ -81,7 +81,7 @@ def test_spark_leaves_what_a_worker_leaves(tmp_path: Path) -> None:
     kafka: Kafka = shared_broker()
     topic, messages = kafka.topic(2), troubled(2_000, seed=20)
     engine = {"type": "spark", "master": "local[2]", "max_messages_per_batch": 800, "conf": conf}
-    ctx = repository(tmp_path, [*views(tmp_path, kafka.guarded_address, topic), tenants(kafka)])
+    ctx = repository(tmp_path, [*views(tmp_path, kafka.guarded_address, topic, is_strict=True), tenants(kafka)])
     kafka.send(topic, messages)
     home = tmp_path / "spark"
     home.mkdir()
@@ -112,7 +112,7 @@ def test_lost_machines_and_drivers_leave_an_undisturbed_state(tmp_path: Path) ->
         online = {"type": "redis", "connection_string": f"redis://127.0.0.1:{redis.port}"}
         engine = {"type": "spark", "master": spark.url, "max_messages_per_batch": 400, "conf": spark_conf()}
         settings = {"engine": engine, "kafka": PASSWORD, "online": online}
-        repository(tmp_path, views(tmp_path, kafka.guarded_address, topic), online=online).close()
+        repository(tmp_path, views(tmp_path, kafka.guarded_address, topic, is_strict=True), online=online).close()
         watcher = repository(tmp_path, None, kafka=PASSWORD, online=online)
         stack.callback(watcher.close)
 
