@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiffin.columns import numpy_values, valid_mask
-from tiffin.contracts.stream import Letter, Messages, Start, StreamReader, Until
+from tiffin.contracts.stream import Letter, Messages, Start, StreamBroker, StreamReader, Until
 from tiffin.definitions import AvroFormat, KafkaSource, KinesisSource
 from tiffin.errors import StreamError, TiffinError
 from tiffin.messages.table import MessageReader, Taken, isolated
@@ -103,7 +103,7 @@ def run_stream(
         StoreError: a store refuses; what was not done is delivered again (WR-7).
     """
     stop = stop or threading.Event()
-    plans = _plans(ctx, ctx.snapshot(), feature_views, history=history)
+    plans = plans_of(ctx, ctx.snapshot(), feature_views, history=history)
     with ExitStack() as stack:
         works = [
             stack.enter_context(_opened(ctx, plan, start or Start(), until, dead_letters, max_dead_letters, stop))
@@ -122,9 +122,21 @@ def run_stream(
     return found
 
 
-def work_off(ctx: Context, plan: StreamPlan, reader: StreamReader, dead_letters: str = "") -> SourceProgress:
-    """Work off everything that a reader has; arguments, result and errors as ``run_stream``'s."""
+def work_off(
+    ctx: Context, plan: StreamPlan, reader: StreamReader, dead_letters: str = "", stream: str = ""
+) -> SourceProgress:
+    """Work off everything that a reader has; arguments, result and errors as ``run_stream``'s.
+
+    Args:
+        ctx: the opened project.
+        plan: what is fed.
+        reader: has the messages.
+        dead_letters: where those go.
+        stream: what ``stream_identity`` gives, for a plan with a history.
+    """
     work = _Work(ctx, plan, None, threading.Event())
+    if plan.history is not None:
+        work.history = StreamHistory(ctx, plan.history, stream)
     with closing(open_broker(ctx.config, plan.source, ctx.online)) as broker:
         work.send = dead_letters_to(ctx, plan.source.name, broker, dead_letters)
         work.reader = reader
@@ -134,8 +146,13 @@ def work_off(ctx: Context, plan: StreamPlan, reader: StreamReader, dead_letters:
         return work.progress()
 
 
-def _plans(ctx: Context, snapshot: Snapshot, names: Sequence[str], *, history: bool) -> list[StreamPlan]:
-    """The plans of some views, with their history or without."""
+def stream_identity(plan: StreamPlan, broker: StreamBroker) -> str:
+    """What tells a stream from all others, in the history that its messages are appended to."""
+    return f"{plan.source.name} {broker.identity()}"
+
+
+def plans_of(ctx: Context, snapshot: Snapshot, names: Sequence[str], *, history: bool) -> list[StreamPlan]:
+    """The plans of some views, with their history or without; raises as ``run_stream`` does."""
     if not history:
         return plan_stream(snapshot, names)
     histories = {}
@@ -228,7 +245,7 @@ def _opened(
         work.reader = broker.read(plan.group, start, until)
         try:
             if plan.history is not None:
-                work.history = StreamHistory(ctx, plan.history, f"{plan.source.name} {broker.identity()}")
+                work.history = StreamHistory(ctx, plan.history, stream_identity(plan, broker))
             yield work
         finally:
             work.reader.close()
@@ -287,7 +304,7 @@ class _Work:
         """Go by the newest definitions; views that are gone, or not fed any more, are an error."""
         snapshot = self._ctx.snapshot()
         if snapshot is not self._snapshot:
-            (plan,) = _plans(self._ctx, snapshot, self._names, history=self.history is not None)
+            (plan,) = plans_of(self._ctx, snapshot, self._names, history=self.history is not None)
             if self.history is not None and plan.history is not None and plan.history != self._plan.history:
                 self._append_history(self.history)
                 self.history.follow(plan.history)
@@ -522,7 +539,7 @@ def stream_status(ctx: Context, feature_views: Sequence[str] = (), *, history: b
         NotFoundError, RequestError, StreamError: as ``run_stream`` does.
     """
     found = []
-    for plan in _plans(ctx, ctx.snapshot(), feature_views, history=history):
+    for plan in plans_of(ctx, ctx.snapshot(), feature_views, history=history):
         broker = open_broker(ctx.config, plan.source, ctx.online)
         try:
             status = broker.status(plan.group)
