@@ -102,6 +102,7 @@ def write_to_offline_store(ctx: Context, feature_view_name: str, df: Any) -> int
         NotFoundError: there is no such view.
         RequestError: it has no history.
         InputError: a row is wrong; names row and column.
+        ExpectationError: a fact is not as expected, and keeps all from being written.
     """
     view = ctx.snapshot().view(feature_view_name)
     appendable_history(view)
@@ -125,9 +126,10 @@ def _append(ctx: Context, df: Any, checked: Sequence[CheckedFacts], wanted: NDAr
     view = checked[0].view
     source = appendable_history(view)
     rows = source_rows(source, facts_table(view, df), ctx.offline.schema(source))
+    stays = wanted.copy()
     for facts in checked:
-        wanted[facts.apart] = False
-    if not wanted.all():
-        rows = rows.filter(pa.array(wanted))
+        stays[facts.apart] = False
+    if not stays.all():
+        rows = rows.filter(pa.array(stays))
     ctx.offline.append(source, rows)
     return int(rows.num_rows)
