@@ -44,8 +44,17 @@ class HereEngine(StreamEngine):
         pass
 
 
+class EndlessEngine(HereEngine):
+    """Has no ends of its own: it reads what is there up to the end of the job, and waits for more."""
+
+    def start(self, job: StreamJob) -> StreamQuery:
+        return EndlessQuery(job, self._options)
+
+
 class HereQuery(StreamQuery):
     """Runs in a thread of its own, as those of real engines do."""
+
+    has_ends = True
 
     def __init__(self, job: StreamJob, options: HereOptions) -> None:
         self._job, self._options = job, options
@@ -65,7 +74,7 @@ class HereQuery(StreamQuery):
             while not self._stop.is_set():
                 batches = {place: self._read(consumer, place, positions[place]) for place in positions}
                 if not any(batches.values()):
-                    if self._job.is_bounded:
+                    if self._job.ends is not None and self.has_ends:
                         return
                     continue
                 task = pickle.dumps(self._job.task())
@@ -87,6 +96,8 @@ class HereQuery(StreamQuery):
         while len(found) < self._options.batch:
             message = consumer.poll(5)
             if message is None or message.error() is not None:
+                break
+            if self._job.ends is not None and message.offset() >= self._job.ends[partition]:
                 break
             found.append(message)
         return found
@@ -112,3 +123,9 @@ class HereQuery(StreamQuery):
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
+
+
+class EndlessQuery(HereQuery):
+    """Goes on until it is stopped."""
+
+    has_ends = False

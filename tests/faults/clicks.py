@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from parity.repository import Repository
 from tiffin.config import RepoConfig
-from tiffin.definitions import Aggregation, Entity, FeatureView, Field, FileSource, JsonFormat, KafkaSource
+from tiffin.definitions import Aggregation, Entity, Expectation, FeatureView, Field, FileSource, JsonFormat, KafkaSource
 from tiffin.operations.apply import apply
 from tiffin.time import ManualClock, duration_us, format_us, to_us
 from tiffin.types import Float64, Int64, String, ValueType
@@ -26,6 +26,7 @@ TABLE = "tests.clicks.1"
 HOUR = timedelta(hours=1)
 #: For workers that are lost on purpose. One that the machine holds up for so long loses its partitions, too.
 SHORT_SESSION = {"session_timeout_seconds": 0.6}
+UNEXPECTED = 49
 
 
 def click_source(address: str, topic: str, **more: Any) -> KafkaSource:
@@ -54,15 +55,19 @@ def click_view(address: str, topic: str, **more: Any) -> FeatureView:
     )
 
 
-def views(folder: Path, address: str, topic: str) -> list[FeatureView]:
-    """The view of the newest clicks and one of windows, on one source; its history is there, and empty."""
+def views(folder: Path, address: str, topic: str, *, is_strict: bool = False) -> list[FeatureView]:
+    """The view of the newest clicks and one of windows, on one source; its history is there, and empty.
+
+    With ``is_strict`` both put clicks into their quarantine that are not `expected`.
+    """
     columns: dict[str, Any] = {name: pa.array([], pa.timestamp("us", "UTC")) for name in ("at", "known")}
     columns |= {"user": pa.array([], pa.int64()), "n": pa.array([], pa.int64())}
     columns |= {"amount": pa.array([], pa.float64()), "page": pa.array([], pa.string())}
     folder.mkdir(exist_ok=True)
     pq.write_table(pa.table(columns), folder / "clicks.parquet")
     history = FileSource(path="clicks.parquet", timestamp_field="at", created_timestamp_column="known")
-    plain = click_view(address, topic, batch_source=history)
+    strict = [Expectation.where(f"n <> {UNEXPECTED}", on_failure="quarantine")] if is_strict else []
+    plain = click_view(address, topic, batch_source=history, expectations=strict)
     windows = FeatureView(
         name="spending",
         source=plain.source,
@@ -72,6 +77,7 @@ def views(folder: Path, address: str, topic: str) -> list[FeatureView]:
             Aggregation(column="n", function="max", time_window=HOUR, name="hour_max"),
             Aggregation(column="*", function="count", time_window=timedelta(days=1), name="day_count"),
         ],
+        expectations=strict,
     )
     return [plain, windows]
 
@@ -186,6 +192,11 @@ def usable(messages: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     """The messages that can be used as rows of the history, sorted; one that was sent twice is there twice."""
     rows = [json.loads(each["value"]) for each in messages if _is_usable(each["value"])]
     return sorted((row["user"], row["n"], row["amount"], to_us(row["at"]), to_us(row["known"])) for row in rows)
+
+
+def expected(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The messages without those that can be used and that strict `views` put apart."""
+    return [each for each in messages if not _is_usable(each["value"]) or json.loads(each["value"])["n"] != UNEXPECTED]
 
 
 def poisoned(messages: Sequence[Mapping[str, Any]]) -> int:

@@ -52,7 +52,7 @@ def test_killed_workers_leave_an_undisturbed_state(kafka: Kafka, tmp_path: Path,
     chance = random.Random(seed)
     topic, messages = kafka.topic(PARTITIONS), troubled(kills * MESSAGES, seed)
     share = -(-len(messages) // kills)
-    repository(tmp_path, views(tmp_path, kafka.address, topic)).close()
+    repository(tmp_path, views(tmp_path, kafka.address, topic, is_strict=True)).close()
     died = 0
     with process("lives", tmp_path) as parent:
         assert parent.stdin is not None
@@ -79,7 +79,7 @@ def test_paused_workers_and_restarted_brokers_leave_an_undisturbed_state(kafka: 
     """STR-1: of two workers one is paused until its partitions are gone, and wakes; then the broker is killed."""
     topic, messages = kafka.topic(PARTITIONS), troubled(4_500, seed=5)
     parts = [messages[:2_000], messages[2_000:4_000], messages[4_000:]]
-    ctx = repository(tmp_path, views(tmp_path, kafka.address, topic))
+    ctx = repository(tmp_path, views(tmp_path, kafka.address, topic, is_strict=True))
     (status,) = stream_status(ctx, history=True)
     with ExitStack() as stack:
         workers = [stack.enter_context(process("worker", tmp_path, 100)) for _ in range(2)]
@@ -119,7 +119,7 @@ def test_store_that_is_away_for_a_while_is_waited_for(kafka: Kafka, tmp_path: Pa
             "breaker_seconds": 0.1,
         }
         session = {"session_timeout_seconds": 2.0}
-        ctx = repository(tmp_path, views(tmp_path, kafka.address, topic), online=online, kafka=session)
+        ctx = repository(tmp_path, views(tmp_path, kafka.address, topic, is_strict=True), online=online, kafka=session)
         stop, found = threading.Event(), []
         thread = threading.Thread(target=lambda: found.extend(run_stream(ctx, stop=stop)))
         kafka.send(topic, messages[:1_000])

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quality.conftest import NOW, ROWS, machine, pushed, readings, readings_table, view_of
-from tiffin import Aggregation, Expectation, FeatureStore, FeatureView, Field, PushMode
+from tiffin import Aggregation, Expectation, FeatureStore, FeatureView, Field, PushMode, StreamFeatureView
 from tiffin.definitions.expectation import ACTIONS
 from tiffin.errors import (
     DefinitionError,
@@ -336,6 +336,22 @@ def test_history_gets_no_facts_that_are_put_apart(open_store: Open) -> None:
     assert store.write_to_offline_store("machines", pa.table(plain)) == 1
 
 
+def test_rows_of_which_a_function_makes_bad_facts_are_not_appended(open_store: Open) -> None:
+    """They would keep every later load from being written."""
+    twice = Field(name="twice", dtype=Float64, expectations=[Expectation.between(0, 100)])
+    sql = "SELECT *, heat * 2 AS twice FROM source"
+    view = StreamFeatureView(
+        name="doubled", entities=[machine], source=pushed, mode="sql", udf=sql, schema=[twice], online=False
+    )
+    store = open_store(view)
+    bad = {"machine_id": 1, "heat": 60.0}
+    with pytest.raises(ExpectationError, match="twice between 0 and 100"):
+        push(store, {"machine_id": 2}, bad, to=PushMode.OFFLINE)
+    with pytest.raises(ExpectationError, match="twice between 0 and 100"):
+        store.write_to_offline_store("doubled", [{"ts": NOW, "state": "on", "errors": 0} | bad])
+    assert push(store, {"machine_id": 1}, to=PushMode.OFFLINE).appended == 1
+
+
 def test_size_and_age_of_a_push_are_what_they_are(open_store: Open) -> None:
     store = open_store(view_of([Expectation.row_count(100), Expectation.fresh(timedelta(hours=1))]))
     push(store, {"machine_id": 1, "ts": NOW - timedelta(days=3)})
@@ -355,8 +371,11 @@ def test_wrong_messages_of_a_stream_are_found_one_by_one(open_store: Open) -> No
     table, view = readings_table(20), store.get_feature_view("machines")
     table = pa.concat_tables([table, table])
 
+    def places(rows: Any) -> Any:
+        return ["0"] * len(rows), list(map(str, rows))
+
     def attempt(rows: Any) -> Any:
-        return CheckedWrite.of(store.context, view, table.take(pa.array(rows, pa.int64())), together=False)
+        return CheckedWrite.of(store.context, view, table.take(pa.array(rows, pa.int64())), places)
 
     write, wrong = isolated(40, attempt)
     assert list(wrong) == [6, 13, 26, 33]

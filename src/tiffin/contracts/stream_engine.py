@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from tiffin.contracts.stream import Messages, Start
+from tiffin.contracts.stream import Messages, Start, Until
 
 #: Works off messages of one or more whole partitions, those of a partition in their order; the result says what became
 #: of them. It can be pickled, runs in any process that has the same packages, and may run twice, even at once.
@@ -44,6 +44,10 @@ class GroupPositions(ABC):
         Raises:
             StreamError: messages after the position of the group are not in the stream any more.
         """
+
+    @abstractmethod
+    def ends(self, until: Until) -> Mapping[int, int]:
+        """Where reading ends: for each partition the offset behind the last message. Raises as ``commit`` does."""
 
     @abstractmethod
     def notes(self) -> Mapping[int, str]:
@@ -79,17 +83,20 @@ class StreamJob:
         name: the group, which names the job.
         address: where the messages are.
         begin: by partition, the first message; a partition that comes later is read from its beginning.
-        is_bounded: end with the last message that is there when reading begins.
+        ends: by partition, the offset that reading ends before; nothing from there on is handed to a task. ``None`` for
+            never. An engine may read further, without an end: it is stopped when this is reached.
         task: gives, before each batch, what is done with its messages.
         done: takes the results of a batch; an error that it raises ends the query.
+        seconds_between: after one batch has begun, the next one had better wait about so long.
     """
 
     name: str
     address: StreamAddress
     begin: Mapping[int, int]
-    is_bounded: bool
+    ends: Mapping[int, int] | None
     task: Callable[[], Task]
     done: Callable[[Sequence[bytes]], None]
+    seconds_between: float = 0.0
 
 
 class StreamQuery(ABC):

@@ -21,7 +21,7 @@ from tiffin.definitions import Expectation, FeatureView
 from tiffin.definitions.expectation import FAIL, QUARANTINE
 from tiffin.errors import ExpectationError, StoreError
 from tiffin.operations.facts import EVENT_COLUMN
-from tiffin.operations.quarantine import Quarantine
+from tiffin.operations.quarantine import Places, Quarantine
 from tiffin.planning.expectations import Check, Checks, plan_checks, whole_pattern
 from tiffin.time import format_duration, format_us, from_us
 from tiffin.windows.conditions import Not, is_true
@@ -71,10 +71,14 @@ class Guard:
         ctx: the opened project.
         view: the view.
         end_us: where the range of a load ends; ``None`` for a push, whose size and age are what they are.
+        places: where messages stand that are checked; in the quarantine each is once, however often it comes.
     """
 
-    def __init__(self, ctx: Context, view: FeatureView, end_us: int | None = None) -> None:
+    def __init__(
+        self, ctx: Context, view: FeatureView, end_us: int | None = None, places: Places | None = None
+    ) -> None:
         self._view = view
+        self._places = places
         self._checks = checks_of(ctx, view)
         self._end_us = end_us
         self._counts: dict[Expectation, tuple[int, str]] = {}
@@ -112,7 +116,7 @@ class Guard:
 
         Args:
             batch: n facts, with keys, payload and ``__event_us``.
-            numbers: (n,) the numbers of their rows, for messages.
+            numbers: (n,) the numbers of their rows, for what is said of them.
 
         Raises:
             ExpectationError: a fact keeps everything from being written.
@@ -135,7 +139,8 @@ class Guard:
         self._seen.add(columns, good)
         if good.all():
             return batch, good
-        self._quarantine.add(batch, good, reasons)
+        places = None if self._places is None or numbers is None else self._places(numbers[~good])
+        self._quarantine.add(batch, good, reasons, places)
         self.quarantined += int((~good).sum())
         return batch.filter(pa.array(good)), good
 

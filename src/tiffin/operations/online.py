@@ -18,10 +18,9 @@ from tiffin.online.keys import cast_key_column, encode_key_columns
 from tiffin.online.pipeline import EntityRows, OnlineRead
 from tiffin.online.response import OnlineResponse
 from tiffin.online.rows import event_us
-from tiffin.operations.expectations import Guard
 from tiffin.operations.facts import EVENT_COLUMN, KNOWN_COLUMN
 from tiffin.operations.functions import find_function
-from tiffin.operations.rows import checked_rows, row_numbers
+from tiffin.operations.rows import CheckedFacts
 from tiffin.operations.timelines import TimelineWriter, encode_timelines
 from tiffin.operations.vectors import with_vectors, write_vectored
 from tiffin.operations.versions import load_versions
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from tiffin.online.windowed import TimelineSpec
     from tiffin.operations.context import Context
+    from tiffin.operations.quarantine import Places
     from tiffin.transforms.run import Function
 
 log = logging.getLogger("tiffin.online")
@@ -387,36 +387,33 @@ class CheckedWrite:
     """Rows of a view that have all been checked, and of which none is written yet (WR-6).
 
     Attributes:
-        view: the view.
-        batch: its facts, without those that are refused.
-        refused: the numbers of the rows whose event time is too far ahead of now (WR-5).
-        guard: what has checked them, and has those that are put apart.
+        facts: they.
         table: the table that they are encoded for.
         call: writes what is encoded.
     """
 
-    view: FeatureView
-    batch: pa.RecordBatch
-    refused: tuple[int, ...]
-    guard: Guard
+    facts: CheckedFacts
     table: str
     call: Callable[[], OnlineWrite]
 
+    @property
+    def refused(self) -> tuple[int, ...]:
+        """The numbers of the rows whose event time is too far ahead of now (WR-5)."""
+        return tuple(np.flatnonzero(self.facts.ahead).tolist())
+
     @classmethod
-    def of(cls, ctx: Context, view: FeatureView, df: Any, *, together: bool = True) -> CheckedWrite:
-        """Check rows.
+    def of(cls, ctx: Context, view: FeatureView, df: Any, places: Places | None = None) -> CheckedWrite:
+        """Check rows, as ``CheckedFacts.of`` does.
 
         Args:
             ctx: the opened project.
             view: the view.
             df: the rows.
-            together: whether they are one push, of which something may be expected as a whole; messages of a stream
-                come in batches that mean nothing, and some of them twice.
+            places: of messages of a stream, where they stand.
 
         Raises:
             RequestError: the view is not online.
-            InputError: a column is missing, a key or time is null, a value does not fit its type, or a fact is larger
-                than the store takes.
+            InputError: a row is wrong, or a fact is larger than the store takes.
             ExpectationError: a fact is not as expected, and keeps all from being written.
             FunctionError: the function of the view is not found, fails, or breaks a promise.
         """
@@ -427,14 +424,9 @@ class CheckedWrite:
                 location=view.location,
                 hint="declare online=True and run `tiffin apply`",
             )
-        facts, ahead = checked_rows(ctx, view, df)
-        guard = Guard(ctx, view)
-        batch, _ = guard.take(facts, row_numbers(view, ahead))
-        if together:
-            guard.judge()
+        facts = CheckedFacts.of(ctx, view, df, places)
         storage = ctx.snapshot().storage(view.name)
-        call = prepare_write(ctx, view, storage, batch)
-        return cls(view, batch, tuple(np.flatnonzero(ahead).tolist()), guard, storage.table, call)
+        return cls(facts, storage.table, prepare_write(ctx, view, storage, facts.batch))
 
     def write(self, ctx: Context) -> OnlineWrite:
         """Write them; into the table that has replaced the known one, when a full refresh has done so meanwhile.
@@ -442,15 +434,16 @@ class CheckedWrite:
         Raises:
             StoreError: the store fails; running it again converges (WR-7).
         """
-        storage = ctx.snapshot().storage(self.view.name)
+        view, batch, guard = self.facts.view, self.facts.batch, self.facts.guard
+        storage = ctx.snapshot().storage(view.name)
         is_same = storage.table == self.table
         try:
-            written = (self.call if is_same else prepare_write(ctx, self.view, storage, self.batch))()
+            written = (self.call if is_same else prepare_write(ctx, view, storage, batch))()
         except StoreError as error:
             _check_changed(ctx, error)
-            newer = ctx.refresh().storage(self.view.name)
+            newer = ctx.refresh().storage(view.name)
             if not newer.stands_for(storage.table):
                 raise
-            written = prepare_write(ctx, self.view, newer, self.batch)()
-        self.guard.settle()
-        return replace(written, refused=self.refused, quarantined=self.guard.quarantined)
+            written = prepare_write(ctx, view, newer, batch)()
+        guard.settle()
+        return replace(written, refused=self.refused, quarantined=guard.quarantined)

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from tiffin.definitions import FeatureView, PushMode, StreamSource
 from tiffin.errors import NotFoundError, nearest
-from tiffin.operations.expectations import Guard
 from tiffin.operations.frames import facts_table
 from tiffin.operations.history import appendable_history, source_rows
 from tiffin.operations.online import CheckedWrite, OnlineWrite
-from tiffin.operations.rows import checked_rows, row_numbers
+from tiffin.operations.rows import CheckedFacts
 
 if TYPE_CHECKING:
     from tiffin.operations.context import Context
@@ -62,10 +61,15 @@ def push(ctx: Context, push_source_name: str, df: Any, to: PushMode) -> PushRepo
     refused = writes[0].refused if writes else ()
     appended = 0
     if to is not PushMode.ONLINE:
-        _, ahead = checked_rows(ctx, views[0], df)
-        appended = _append(ctx, views, df, ~ahead, settled=[write.view.name for write in writes])
+        written = [write.facts.view for write in writes]
+        others = [CheckedFacts.of(ctx, view, df) for view in views if view not in written]
+        checked = [write.facts for write in writes] + others
+        ahead = checked[0].ahead
+        appended = _append(ctx, df, checked, ~ahead)
+        for facts in others:
+            facts.guard.settle()
         refused = tuple(np.flatnonzero(ahead).tolist())
-    return PushReport({write.view.name: write.write(ctx) for write in writes}, appended, refused)
+    return PushReport({write.facts.view.name: write.write(ctx) for write in writes}, appended, refused)
 
 
 def pushed_views(snapshot: Snapshot, push_source_name: str) -> list[FeatureView]:
@@ -98,48 +102,34 @@ def write_to_offline_store(ctx: Context, feature_view_name: str, df: Any) -> int
         NotFoundError: there is no such view.
         RequestError: it has no history.
         InputError: a row is wrong; names row and column.
+        ExpectationError: a fact is not as expected, and keeps all from being written.
     """
-    return _append(ctx, [ctx.snapshot().view(feature_view_name)], df)
+    view = ctx.snapshot().view(feature_view_name)
+    appendable_history(view)
+    facts = CheckedFacts.of(ctx, view, df)
+    appended = _append(ctx, df, [facts], np.ones(len(facts.ahead), np.bool_))
+    facts.guard.settle()
+    return appended
 
 
-def _append(
-    ctx: Context,
-    views: list[FeatureView],
-    df: Any,
-    wanted: NDArray[np.bool_] | None = None,
-    settled: Sequence[str] = (),
-) -> int:
-    """Append rows, or those that are wanted, to the one history that some views share.
-
-    Rows that are not as expected of a fact stay out. Where a function makes facts of rows, these are checked when they
-    are loaded: which row is wrong cannot be told.
+def _append(ctx: Context, df: Any, checked: Sequence[CheckedFacts], wanted: NDArray[np.bool_]) -> int:
+    """Append rows to the one history that some views share, without those that one of them puts apart.
 
     Args:
         ctx: the opened project.
-        views: the views.
         df: the rows.
-        wanted: (n,) which of them.
-        settled: views whose facts go online as well, where they are put into the quarantine.
+        checked: the same as facts of each view.
+        wanted: (n,) which of them may be appended.
     """
     import pyarrow as pa
 
-    source = appendable_history(views[0])
-    table = facts_table(views[0], df)
-    wanted = np.ones(table.num_rows, np.bool_) if wanted is None else wanted.copy()
-    guards = []
-    for view in views:
-        facts, ahead = checked_rows(ctx, view, df)
-        numbers = row_numbers(view, ahead)
-        if numbers is not None:
-            guard = Guard(ctx, view)
-            _, good = guard.take(facts, numbers)
-            guard.judge()
-            wanted[numbers[~good]] = False
-            guards += [guard] if view.name not in settled else []
-    rows = source_rows(source, table, ctx.offline.schema(source))
-    if not wanted.all():
-        rows = rows.filter(pa.array(wanted))
+    view = checked[0].view
+    source = appendable_history(view)
+    rows = source_rows(source, facts_table(view, df), ctx.offline.schema(source))
+    stays = wanted.copy()
+    for facts in checked:
+        stays[facts.apart] = False
+    if not stays.all():
+        rows = rows.filter(pa.array(stays))
     ctx.offline.append(source, rows)
-    for guard in guards:
-        guard.settle()
     return int(rows.num_rows)

@@ -7,6 +7,7 @@ and a row that is read from the history become the same facts.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tiffin.definitions import BaseFeatureView, FeatureView, TransformedFeatureV
 from tiffin.errors import InputError, UnsupportedError, nearest
 from tiffin.online.keys import cast_key_column
 from tiffin.operations.entity_rows import time_us
+from tiffin.operations.expectations import Guard
 from tiffin.operations.facts import EVENT_COLUMN, checked_facts, created_us
 from tiffin.operations.frames import facts_table, view_columns
 from tiffin.operations.functions import find_row_functions
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from tiffin.definitions import Field
     from tiffin.operations.context import Context
+    from tiffin.operations.quarantine import Places
 
 
 def prepare_rows(ctx: Context, views: Iterable[BaseFeatureView]) -> None:
@@ -76,9 +79,49 @@ def checked_rows(ctx: Context, view: FeatureView, df: Any) -> tuple[pa.RecordBat
     return facts.filter(pa.array(kept)), _far_ahead(ctx, numpy_values(given[view.time_columns[0]]))
 
 
-def row_numbers(view: FeatureView, ahead: NDArray[np.bool_]) -> NDArray[np.int64] | None:
-    """The numbers of the rows that ``checked_rows`` has made facts of; ``None`` where a function stands in between."""
-    return None if view.transforms_rows else np.flatnonzero(~ahead)
+@dataclass(frozen=True)
+class CheckedFacts:
+    """Rows of a view as facts that are held to what is expected of them; none is written yet (WR-6).
+
+    Attributes:
+        view: the view.
+        batch: the facts that go on.
+        ahead: (rows,) which of the rows are too far ahead of now (WR-5).
+        apart: the numbers of the rows that are put apart; none where a function makes facts of rows, since it cannot be
+            told then which row is wrong.
+        guard: what has checked them, and has those that are put apart.
+    """
+
+    view: FeatureView
+    batch: pa.RecordBatch
+    ahead: NDArray[np.bool_]
+    apart: NDArray[np.int64]
+    guard: Guard
+
+    @classmethod
+    def of(cls, ctx: Context, view: FeatureView, df: Any, places: Places | None = None) -> CheckedFacts:
+        """Check rows.
+
+        Args:
+            ctx: the opened project.
+            view: the view.
+            df: the rows.
+            places: of messages of a stream, where they stand. They come in batches that mean nothing, and some of them
+                twice, so that nothing is expected of them as a whole.
+
+        Raises:
+            InputError: a column is missing, a key or time is null, or a value does not fit its type.
+            ExpectationError: a fact is not as expected, and keeps all from being written.
+            FunctionError: as ``checked_rows`` says.
+        """
+        facts, ahead = checked_rows(ctx, view, df)
+        guard = Guard(ctx, view, places=places)
+        numbers = None if view.transforms_rows else np.flatnonzero(~ahead)
+        batch, good = guard.take(facts, numbers)
+        if places is None:
+            guard.judge()
+        apart = np.empty(0, np.int64) if numbers is None else numbers[~good]
+        return cls(view, batch, ahead, apart, guard)
 
 
 def _far_ahead(ctx: Context, times_us: NDArray[np.int64]) -> NDArray[np.bool_]:

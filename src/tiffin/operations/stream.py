@@ -13,14 +13,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiffin.columns import numpy_values, valid_mask
-from tiffin.contracts.stream import Letter, Messages, Start, StreamReader, Until
+from tiffin.contracts.stream import Letter, Messages, Start, StreamBroker, StreamReader, Until
 from tiffin.definitions import AvroFormat, KafkaSource, KinesisSource
 from tiffin.errors import InputError, StreamError, TiffinError
 from tiffin.messages.table import MessageReader, Taken, isolated
@@ -29,6 +31,7 @@ from tiffin.operations.functions import find_row_functions
 from tiffin.operations.history import appendable_history
 from tiffin.operations.loader import open_broker, open_schema_registry
 from tiffin.operations.online import CheckedWrite
+from tiffin.operations.rows import CheckedFacts
 from tiffin.operations.stream_counts import PartitionCount, SourceProgress, watermark_us
 from tiffin.operations.stream_history import StreamHistory
 from tiffin.planning.stream import StreamPlan, plan_stream, views_of_streams
@@ -100,7 +103,7 @@ def run_stream(
         StoreError: a store refuses; what was not done is delivered again (WR-7).
     """
     stop = stop or threading.Event()
-    plans = _plans(ctx, ctx.snapshot(), feature_views, history=history)
+    plans = plans_of(ctx, ctx.snapshot(), feature_views, history=history)
     with ExitStack() as stack:
         works = [
             stack.enter_context(_opened(ctx, plan, start or Start(), until, dead_letters, max_dead_letters, stop))
@@ -119,9 +122,21 @@ def run_stream(
     return found
 
 
-def work_off(ctx: Context, plan: StreamPlan, reader: StreamReader, dead_letters: str = "") -> SourceProgress:
-    """Work off everything that a reader has; arguments, result and errors as ``run_stream``'s."""
+def work_off(
+    ctx: Context, plan: StreamPlan, reader: StreamReader, dead_letters: str = "", stream: str = ""
+) -> SourceProgress:
+    """Work off everything that a reader has; arguments, result and errors as ``run_stream``'s.
+
+    Args:
+        ctx: the opened project.
+        plan: what is fed.
+        reader: has the messages.
+        dead_letters: where those go.
+        stream: what ``stream_identity`` gives, for a plan with a history.
+    """
     work = _Work(ctx, plan, None, threading.Event())
+    if plan.history is not None:
+        work.history = StreamHistory(ctx, plan.history, stream)
     with closing(open_broker(ctx.config, plan.source, ctx.online)) as broker:
         work.send = dead_letters_to(ctx, plan.source.name, broker, dead_letters)
         work.reader = reader
@@ -131,8 +146,13 @@ def work_off(ctx: Context, plan: StreamPlan, reader: StreamReader, dead_letters:
         return work.progress()
 
 
-def _plans(ctx: Context, snapshot: Snapshot, names: Sequence[str], *, history: bool) -> list[StreamPlan]:
-    """The plans of some views, with their history or without."""
+def stream_identity(plan: StreamPlan, broker: StreamBroker) -> str:
+    """What tells a stream from all others, in the history that its messages are appended to."""
+    return f"{plan.source.name} {broker.identity()}"
+
+
+def plans_of(ctx: Context, snapshot: Snapshot, names: Sequence[str], *, history: bool) -> list[StreamPlan]:
+    """The plans of some views, with their history or without; raises as ``run_stream`` does."""
     if not history:
         return plan_stream(snapshot, names)
     histories = {}
@@ -233,12 +253,29 @@ def _opened(
         work.reader = broker.read(plan.group, start, until)
         try:
             if plan.history is not None:
-                work.history = StreamHistory(ctx, plan.history, f"{plan.source.name} {broker.identity()}")
+                work.history = StreamHistory(ctx, plan.history, stream_identity(plan, broker))
             yield work
         finally:
             work.reader.close()
     finally:
         broker.close()
+
+
+@dataclass
+class _Checked:
+    """Rows of a batch that have been checked for every view, and of which none is written yet.
+
+    Attributes:
+        apart: (n,) which of them some view puts into its quarantine; they stay out of the history (as pushed ones do).
+        writes: for the online store.
+        unserved: facts of views that are not fed, but have the same history.
+        kept: the rows of the history, where there is one.
+    """
+
+    apart: NDArray[np.bool_]
+    writes: list[CheckedWrite] = field(default_factory=list)
+    unserved: list[CheckedFacts] = field(default_factory=list)
+    kept: pa.Table | None = None
 
 
 class _Work:
@@ -275,7 +312,7 @@ class _Work:
         """Go by the newest definitions; views that are gone, or not fed any more, are an error."""
         snapshot = self._ctx.snapshot()
         if snapshot is not self._snapshot:
-            (plan,) = _plans(self._ctx, snapshot, self._names, history=self.history is not None)
+            (plan,) = plans_of(self._ctx, snapshot, self._names, history=self.history is not None)
             if self.history is not None and plan.history is not None and plan.history != self._plan.history:
                 self._append_history(self.history)
                 self.history.follow(plan.history)
@@ -293,16 +330,16 @@ class _Work:
         now_us = self._ctx.now_us()
         taken = self._insist(lambda: self._message_reader.take(messages, now_us))
         taken = taken.without(self._unusable(taken.table, now_us))
-        (writes, rows), wrong = isolated(taken.table.num_rows, lambda rows: self._checked(taken.table, rows))
+        checked, wrong = isolated(taken.table.num_rows, lambda rows: self._checked(messages, taken, rows))
         taken = taken.without(wrong)
         self._bury(messages, taken.dead)
-        for write in writes:
+        for write in checked.writes:
             result = self._insist(lambda write=write: write.write(self._ctx))  # type: ignore[misc]
             self._written += result.written
             self._stale += result.stale
             self._expired += result.late
-        if self.history is not None and rows is not None:
-            self._keep(self.history, rows, messages, taken)
+        if self.history is not None and checked.kept is not None:
+            self._keep(self.history, checked, messages, taken)
         self.reader.mark(self._count(messages, taken, now_us))
         self.settle()
         return len(messages)
@@ -321,11 +358,13 @@ class _Work:
         self._insist(lambda: history.append(names))
 
     @staticmethod
-    def _keep(history: StreamHistory, rows: pa.Table, messages: Messages, taken: Taken) -> None:
-        """Hold messages for the history."""
-        numbers = taken.numbers.tolist()
-        history.add(rows, messages.partitions[taken.numbers], [messages.offsets[number] for number in numbers])
-        for number in taken.dead:
+    def _keep(history: StreamHistory, checked: _Checked, messages: Messages, taken: Taken) -> None:
+        """Hold messages for the history, without those that are dead letters or put apart."""
+        for facts in checked.unserved:
+            facts.guard.settle()
+        wanted = taken.numbers[~checked.apart]
+        history.add(checked.kept, messages.partitions[wanted], [messages.offsets[number] for number in wanted.tolist()])
+        for number in (*taken.dead, *taken.numbers[checked.apart].tolist()):
             history.leave_out(int(messages.partitions[number]), messages.offsets[number])
 
     def _unusable(self, table: pa.Table, now_us: int) -> dict[int, str]:
@@ -344,19 +383,42 @@ class _Work:
             found.setdefault(row, f"it has the key of no view, which is {wanted}")
         return found
 
-    def _checked(self, table: pa.Table, rows: Sequence[int]) -> tuple[list[CheckedWrite], pa.Table | None]:
+    def _checked(self, messages: Messages, taken: Taken, rows: Sequence[int]) -> _Checked:
         """Some of the rows, checked for every view and the history; a view leaves out rows that lack its own key."""
         import pyarrow as pa
 
+        table, numbers = taken.table, taken.numbers
         if len(rows) != table.num_rows:
-            table = table.take(pa.array(rows, pa.int64()))
-        writes = []
-        for view, keys in zip(self._plan.views, self._plan.keys, strict=True):
-            there = _have(table, keys)
-            part = table if there.all() else table.filter(pa.array(there))
-            if part.num_rows:
-                writes.append(CheckedWrite.of(self._ctx, view, part, together=False))
-        return writes, None if self.history is None else self.history.rows(table)
+            table, numbers = table.take(pa.array(rows, pa.int64())), numbers[list(rows)]
+        found = _Checked(np.zeros(len(numbers), np.bool_))
+        plan = self._plan
+        unserved = () if plan.history is None else plan.history.unserved
+        for number, (view, keys) in enumerate((*zip(plan.views, plan.keys, strict=True), *unserved)):
+            own = np.flatnonzero(_have(table, keys))
+            if not len(own):
+                continue
+            part = table if len(own) == len(numbers) else table.take(pa.array(own))
+            places = partial(self._places, messages, numbers[own])
+            if number < len(plan.views):
+                write = CheckedWrite.of(self._ctx, view, part, places)
+                found.writes.append(write)
+                facts = write.facts
+            else:
+                facts = CheckedFacts.of(self._ctx, view, part, places)
+                found.unserved.append(facts)
+            found.apart[own[facts.apart]] = True
+        if self.history is not None:
+            kept = table.filter(pa.array(~found.apart)) if found.apart.any() else table
+            found.kept = self.history.rows(kept)
+        return found
+
+    def _places(
+        self, messages: Messages, numbers: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> tuple[list[str], list[str]]:
+        """Where the messages of some rows stand, which are numbers of messages."""
+        places = numbers[rows].tolist()
+        names = [self.reader.name(int(messages.partitions[place])) for place in places]
+        return names, [str(messages.offsets[place]) for place in places]
 
     def _bury(self, messages: Messages, dead: Mapping[int, str]) -> None:
         """Send dead letters, and say each new reason once."""
@@ -485,7 +547,7 @@ def stream_status(ctx: Context, feature_views: Sequence[str] = (), *, history: b
         NotFoundError, RequestError, StreamError: as ``run_stream`` does.
     """
     found = []
-    for plan in _plans(ctx, ctx.snapshot(), feature_views, history=history):
+    for plan in plans_of(ctx, ctx.snapshot(), feature_views, history=history):
         broker = open_broker(ctx.config, plan.source, ctx.online)
         try:
             status = broker.status(plan.group)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,15 @@ from tiffin.operations.stream import (
     allowed_delay_us,
     insist,
     log,
+    plans_of,
     run_stream,
+    stream_identity,
     teller,
     too_many_dead,
 )
 from tiffin.operations.stream_counts import PartitionCount, SourceProgress, watermark_us
-from tiffin.operations.stream_task import Definitions, StreamTask, TaskResult
-from tiffin.planning.stream import StreamPlan, plan_stream
+from tiffin.operations.stream_task import Definitions, StreamTask, TaskHistory, TaskResult
+from tiffin.planning.stream import StreamPlan
 
 if TYPE_CHECKING:
     from tiffin.operations.context import Context
@@ -57,8 +59,7 @@ def feed(
     Arguments, result and errors are those of ``run_stream``.
 
     Raises:
-        UnsupportedError: the engine does not read streams of such a broker, cannot end at a time that is past, or is
-            to append to a history.
+        UnsupportedError: the engine does not read streams of such a broker.
     """
     if ctx.config.stream_engine.type == WORKER:
         return run_stream(
@@ -72,28 +73,18 @@ def feed(
             stop=stop,
             progress=progress,
         )
-    if until is not None and until.time_us is not None:
-        raise UnsupportedError(
-            f"the stream engine {ctx.config.stream_engine.type!r} ends now or never, not at a time",
-            hint="end --until now, or leave out stream_engine for this run",
-        )
-    if history:
-        raise UnsupportedError(
-            f"the stream engine {ctx.config.stream_engine.type!r} does not append to a history",
-            hint="run a worker with --history beside it, without stream_engine: it has a position of its own",
-        )
     stop = stop or threading.Event()
     engine = open_stream_engine(ctx.config)
     with ExitStack() as stack:
         runs = [
             stack.enter_context(closing(_Run(ctx, plan, engine, dead_letters, max_dead_letters, stop)))
-            for plan in plan_stream(ctx.snapshot(), feature_views)
+            for plan in plans_of(ctx, ctx.snapshot(), feature_views, history=history)
         ]
         # The first one to be closed, so that nothing runs any more when the positions are let go of.
         stack.enter_context(closing(engine))
         try:
             for run in runs:
-                run.start(start or Start(), is_bounded=until is not None)
+                run.start(start or Start(), until)
             _wait(runs, stop, progress)
         except StoppedError:
             log.info("stopped while waiting; what was not done is delivered again")
@@ -107,7 +98,7 @@ def _wait(runs: Sequence[_Run], stop: threading.Event, progress: Progress | None
     """Wait until all have ended, or until it is time to stop them."""
     tell = teller(runs, progress, time.monotonic())
     while not stop.is_set():
-        have_ended = [run.query.wait(_LOOK_SECONDS / len(runs)) for run in runs]
+        have_ended = [run.wait(_LOOK_SECONDS / len(runs)) for run in runs]
         if all(have_ended):
             return
         tell()
@@ -141,10 +132,14 @@ class _Run:
         self._reasons: Counter[str] = Counter()
         self._rate = 0.0
         self._measured_at, self._measured = time.monotonic(), 0
+        self._reached: dict[int, int] = {}
+        self._ends: Mapping[int, int] | None = None
         self._check()
         self._broker = open_broker(ctx.config, plan.source, ctx.online)
         self._address = self._broker.address()
         self._positions = self._broker.positions(plan.group)
+        self._snapshot = ctx.snapshot()
+        self._identity = "" if plan.history is None else stream_identity(plan, self._broker)
 
     def _check(self) -> None:
         source, able = self._plan.source, self._engine.capabilities
@@ -157,17 +152,37 @@ class _Run:
                 hint="leave out stream_engine, and start workers by `tiffin stream run`",
             )
 
-    def start(self, start: Start, *, is_bounded: bool) -> None:
+    def start(self, start: Start, until: Until | None) -> None:
         """Begin; ``query`` is there when it returns."""
         begin = insist(lambda: self._positions.begin(start), self._stop)
-        job = StreamJob(self._plan.group, self._address, begin, is_bounded, self._task, self._done)
+        if until is not None:
+            self._ends = insist(lambda: self._positions.ends(until), self._stop)
+        self._reached = dict(begin)
+        # Executors cannot hold rows for the next batch: each batch makes a file of its own.
+        pause = 0.0 if self._plan.history is None else self._ctx.config.streams.history_seconds
+        job = StreamJob(self._plan.group, self._address, begin, self._ends, self._task, self._done, pause)
         self.query = self._engine.start(job)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has ended, at most so long; an engine that would read on behind the end is stopped there."""
+        if self._ends is not None and all(self._reached.get(place, 0) >= end for place, end in self._ends.items()):
+            self.query.stop()
+            return True
+        return self.query.wait(seconds)
 
     def _task(self) -> Task:
         """What is done with the next batch, by the newest definitions."""
-        ctx, notes = self._ctx, self._positions.notes()
-        definitions = Definitions.of(ctx.snapshot())
-        return StreamTask(ctx.config, ctx.clock, definitions, self._views, notes, self._dead_letters)
+        ctx, plan, snapshot = self._ctx, self._plan, self._ctx.snapshot()
+        if plan.history is not None and snapshot is not self._snapshot:
+            (plan,) = plans_of(ctx, snapshot, self._views, history=True)
+            self._plan, self._snapshot = plan, snapshot
+        history = None
+        if plan.history is not None:
+            history = TaskHistory(self._identity, {plan.source.name: plan.history.types})
+        notes = self._positions.notes()
+        return StreamTask(
+            ctx.config, ctx.clock, Definitions.of(snapshot), self._views, notes, self._dead_letters, history
+        )
 
     def _done(self, results: Sequence[bytes]) -> None:
         """Count a batch and move the positions past it."""
@@ -183,6 +198,7 @@ class _Run:
         notes = {partition: self._with_rate(note) for each in found for partition, note in each.notes.items()}
         with self._lock:
             insist(lambda: self._positions.commit(ends, notes), self._stop)
+            self._reached |= ends
             for each in found:
                 self._add(each)
 

@@ -16,7 +16,7 @@ from tiffin.contracts.stream import Messages, StreamReader
 from tiffin.errors import TiffinError
 from tiffin.operations.context import Context
 from tiffin.operations.stream import work_off
-from tiffin.planning.stream import plan_stream
+from tiffin.planning.stream import Histories, plan_stream
 from tiffin.registry.snapshot import Entry, Snapshot
 
 if TYPE_CHECKING:
@@ -66,6 +66,19 @@ class Definitions:
 
 
 @dataclass(frozen=True)
+class TaskHistory:
+    """The history that the messages of a task are appended to.
+
+    Attributes:
+        stream: tells the stream from all others.
+        columns: those of the history, as they were read once for all tasks.
+    """
+
+    stream: str
+    columns: Histories = field(repr=False)
+
+
+@dataclass(frozen=True)
 class StreamTask:
     """Works off messages of whole partitions; called by an engine, anywhere.
 
@@ -76,6 +89,7 @@ class StreamTask:
         views: which are fed; they have one source.
         notes: by partition, what was counted before.
         dead_letters: where those go; where the settings say, when empty.
+        history: what the messages are appended to as well, if they are.
     """
 
     config: RepoConfig = field(repr=False)
@@ -84,14 +98,16 @@ class StreamTask:
     views: tuple[str, ...]
     notes: Mapping[int, str]
     dead_letters: str
+    history: TaskHistory | None = None
 
     def __call__(self, messages: Iterator[Messages]) -> bytes:
         """Work them off; returns a ``TaskResult`` as JSON."""
         reader = HandedReader(messages, self.notes)
         try:
             ctx = _context(self)
-            (plan,) = plan_stream(ctx.snapshot(), self.views)
-            done = work_off(ctx, plan, reader, self.dead_letters)
+            history = self.history
+            (plan,) = plan_stream(ctx.snapshot(), self.views, None if history is None else history.columns)
+            done = work_off(ctx, plan, reader, self.dead_letters, "" if history is None else history.stream)
         except TiffinError as error:
             # An engine would only hand on its text, and try again what is wrong for good.
             return msgspec.json.encode(TaskResult(error=error.to_dict()))

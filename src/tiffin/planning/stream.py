@@ -32,11 +32,14 @@ class HistoryPlan:
         source: where it is.
         types: its columns with their types.
         paths: for each of them what is read of a message.
+        unserved: views that the run does not feed and that expect something of the facts of the same history, each with
+            the columns that its key is made of.
     """
 
     source: DataSource
     types: Mapping[str, pa.DataType]
     paths: Mapping[str, str]
+    unserved: tuple[tuple[FeatureView, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def plan_stream(snapshot: Snapshot, names: Sequence[str] = (), histories: Histor
             types; or a column of the history cannot be read of a message.
     """
     return [
-        _plan(snapshot.project, views, None if histories is None else histories[name], is_whole=is_whole)
+        _plan(snapshot, views, None if histories is None else histories[name], is_whole=is_whole)
         for name, (views, is_whole) in _views_by_source(snapshot, names).items()
     ]
 
@@ -108,28 +111,23 @@ def _views_by_source(snapshot: Snapshot, names: Sequence[str]) -> dict[str, tupl
 
 
 def _plan(
-    project: str, views: Sequence[FeatureView], held: Mapping[str, pa.DataType] | None, *, is_whole: bool
+    snapshot: Snapshot, views: Sequence[FeatureView], held: Mapping[str, pa.DataType] | None, *, is_whole: bool
 ) -> StreamPlan:
     source = views[0].source
     assert isinstance(source, StreamSource)
     columns: dict[str, MessageColumn] = {}
-    keys = []
     times = [source.source_column(name) if name else "" for name in views[0].time_columns]
-    for view in views:
-        types = _read_types(view)
-        key_paths = tuple(source.source_column(name) for name in view.join_keys if name in types)
-        keys.append(key_paths)
-        for name, dtype in types.items():
-            path = source.source_column(name)
-            _add(columns, MessageColumn(path, _WIDER.get(dtype, dtype), is_key=path in key_paths), view)
+    keys = [_add_view(columns, source, view) for view in views]
     for number, path in enumerate(times):
         if path:
             wanted = MessageColumn(path, UnixTimestamp, is_time=True, is_required=number == 0)
             _add(columns, wanted, views[0])
-    history = None if held is None else _history(views[0], held)
-    if history is not None:
+    history = None
+    if held is not None:
+        unserved = [view for view in _strict_views(snapshot, source) if view not in views]
+        history = _history(views[0], held, [(view, _add_view(columns, source, view)) for view in unserved])
         _add_history(columns, history, views[0])
-    group = f"tiffin.{project}.{source.name}"
+    group = f"tiffin.{snapshot.project}.{source.name}"
     if history is not None:
         group += "+history"
     if not is_whole:
@@ -137,7 +135,25 @@ def _plan(
     return StreamPlan(source, tuple(views), tuple(columns.values()), tuple(keys), times[0], group, history)
 
 
-def _history(view: FeatureView, types: Mapping[str, pa.DataType]) -> HistoryPlan:
+def _add_view(columns: dict[str, MessageColumn], source: StreamSource, view: FeatureView) -> tuple[str, ...]:
+    """Read what a view wants of a message; returns the columns that its key is made of."""
+    types = _read_types(view)
+    keys = tuple(source.source_column(name) for name in view.join_keys if name in types)
+    for name, dtype in types.items():
+        path = source.source_column(name)
+        _add(columns, MessageColumn(path, _WIDER.get(dtype, dtype), is_key=path in keys), view)
+    return keys
+
+
+def _strict_views(snapshot: Snapshot, source: StreamSource) -> list[FeatureView]:
+    """The views of a source that expect something of a message, and not of what a function makes of it."""
+    views = [view for view in snapshot.views.values() if view.source is not None and view.source.name == source.name]
+    return [view for view in views if view.all_expectations and not view.transforms_rows]
+
+
+def _history(
+    view: FeatureView, types: Mapping[str, pa.DataType], unserved: Sequence[tuple[FeatureView, tuple[str, ...]]]
+) -> HistoryPlan:
     """Where each column of the history of a view is found in a message."""
     stream, batch = view.source, view.batch_source
     assert stream is not None
@@ -147,7 +163,7 @@ def _history(view: FeatureView, types: Mapping[str, pa.DataType]) -> HistoryPlan
     names = {column: name for column, name in names.items() if column and name}
     logical = {column: batch.mapping.get(column, column) for column in types}
     paths = {column: stream.source_column(names.get(name, name)) for column, name in logical.items()}
-    return HistoryPlan(batch, types, paths)
+    return HistoryPlan(batch, types, paths, tuple(unserved))
 
 
 def _add_history(columns: dict[str, MessageColumn], history: HistoryPlan, view: FeatureView) -> None:

@@ -1,4 +1,7 @@
-"""How many facts went into the quarantine on each day of the last month."""
+"""How many facts went into the quarantine on each day of the last month.
+
+A message of a stream that was delivered again after a crash may count again: only the ends of the files are read.
+"""
 
 from __future__ import annotations
 

@@ -8,16 +8,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from brokers import Kafka
-from faults.clicks import NOW_US, SECOND_US, click_view, message, newest, poisoned, repository, troubled, views, windows
+from faults.clicks import (
+    NOW_US,
+    SECOND_US,
+    click_view,
+    expected,
+    history,
+    message,
+    newest,
+    poisoned,
+    repository,
+    troubled,
+    usable,
+    views,
+    windows,
+)
 from tiffin.backends.kafka.config import KafkaOptions
 from tiffin.contracts.stream import Start, Until
 from tiffin.definitions import Entity, FeatureView, Field, KinesisSource, StreamFeatureView
-from tiffin.errors import BackendNotFoundError, ConfigError, StreamError, StreamUnavailableError, UnsupportedError
+from tiffin.errors import (
+    BackendNotFoundError,
+    ConfigError,
+    RequestError,
+    StreamError,
+    StreamUnavailableError,
+    UnsupportedError,
+)
 from tiffin.operations.apply import apply
 from tiffin.operations.online import read_online
+from tiffin.operations.quarantine import read_quarantine
 from tiffin.operations.repository import import_file
 from tiffin.operations.stream import run_stream, stream_status
 from tiffin.operations.stream_counts import PartitionCount
@@ -88,6 +111,74 @@ def test_engine_and_workers_go_on_where_the_other_has_stopped(kafka: Kafka, tmp_
     assert (again.messages, again.written) == (len(messages), 0)
     ctx.close()
     engine.close()
+
+
+def test_engine_ends_at_a_time_and_a_worker_goes_on_from_there(kafka: Kafka, tmp_path: Path) -> None:
+    topic = kafka.topic()
+    times = [1_700_000_000_000 + number * 1_000 for number in range(10)]
+    kafka.send(topic, [{"value": message(n, NOW_US, n), "timestamp": time} for n, time in enumerate(times)])
+    ctx = repository(tmp_path, click_view(kafka.address, topic), engine=HERE)
+    until = Until(times[5] * 1000)
+    assert feed(ctx, start=Start("time", times[3] * 1000), until=until)[0].messages == 2
+    # There is nothing to do, and it ends all the same.
+    assert feed(ctx, until=until)[0].messages == 0
+    (found,) = run_stream(ctx, until=NOW)
+    assert (found.messages, found.lag) == (5, 0)
+    ctx.close()
+
+
+def test_engine_that_would_read_on_is_stopped_at_the_end(kafka: Kafka, tmp_path: Path) -> None:
+    """What came later than the end may be much, and some engines have no ends of their own."""
+    topic = kafka.topic()
+    kafka.send(topic, [message(n, NOW_US - n, n) for n in range(5)])
+    ctx = repository(tmp_path, click_view(kafka.address, topic), engine={"type": "engines.EndlessEngine"})
+    (found,) = feed(ctx, until=NOW)
+    assert (found.messages, found.lag) == (5, 0)
+    ctx.close()
+
+
+def test_engine_appends_each_message_to_the_history_once(kafka: Kafka, tmp_path: Path) -> None:
+    """STR-1: every task runs twice, all is read again, and a worker goes on from the same position."""
+    topic, messages = kafka.topic(2), troubled(1_500, seed=13)
+    ctx = repository(tmp_path, views(tmp_path, kafka.address, topic, is_strict=True), engine=HERE)
+    worker = repository(tmp_path, None)
+    kafka.send(topic, messages[:1_000])
+    (found,) = feed(ctx, until=NOW, history=True)
+    assert (found.messages, found.group) == (1_000, "tiffin.tests.clicks+history")
+    assert history(tmp_path) == usable(expected(messages[:1_000]))
+    kafka.send(topic, messages[1_000:])
+    assert run_stream(worker, until=NOW, history=True)[0].messages == len(messages) - 1_000
+    feed(ctx, until=NOW, history=True, start=Start("earliest"))
+    assert history(tmp_path) == usable(expected(messages))
+    apart = len(messages) - len(expected(messages))
+    assert read_quarantine(ctx, "clicks").num_rows == read_quarantine(ctx, "spending").num_rows == apart
+    worker.close()
+    ctx.close()
+
+
+def test_history_of_an_engine_follows_its_definitions(kafka: Kafka, tmp_path: Path) -> None:
+    topic = kafka.topic()
+    plain, _ = views(tmp_path, kafka.address, topic)
+    ctx = repository(tmp_path, plain, engine=HERE)
+    empty = pq.read_table(tmp_path / "clicks.parquet")
+    pq.write_table(empty, tmp_path / "more.parquet")
+    stop = threading.Event()
+
+    def change(found: Any) -> None:
+        if found[0].messages == 1 and not (tmp_path / "told").exists():
+            (tmp_path / "told").touch()
+            moved = replace(plain.batch_source, path="more.parquet")
+            apply(ctx, [click_view(kafka.address, topic, batch_source=moved)])
+            kafka.send(topic, [message(2, NOW_US, 2)])
+        if found[0].messages == 2:
+            stop.set()
+
+    kafka.send(topic, [message(1, NOW_US - SECOND_US, 1)])
+    feed(ctx, stop=stop, progress=change, history=True)
+    assert [user for user, *_ in history(tmp_path)] == [1]
+    (path,) = (tmp_path / "more.parquet.appended").glob("*.parquet")
+    assert pq.read_table(path)["user"].to_pylist() == [2]
+    ctx.close()
 
 
 def test_engine_ends_after_its_batch_when_it_is_told_to(kafka: Kafka, tmp_path: Path) -> None:
@@ -219,9 +310,7 @@ def test_messages_that_are_gone_before_they_were_read_are_an_error(kafka: Kafka,
 def test_what_an_engine_cannot_do_is_refused_before_anything_runs(kafka: Kafka, tmp_path: Path) -> None:
     topic = kafka.topic()
     ctx = repository(tmp_path, click_view(kafka.address, topic), engine=HERE)
-    with pytest.raises(UnsupportedError, match="ends now or never, not at a time"):
-        feed(ctx, until=Until(NOW_US))
-    with pytest.raises(UnsupportedError, match="does not append to a history"):
+    with pytest.raises(RequestError, match="has no history to append to"):
         feed(ctx, until=NOW, history=True)
     ctx.close()
     shards = FeatureView(

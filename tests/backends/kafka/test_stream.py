@@ -356,25 +356,27 @@ def test_a_choice_of_views_has_a_position_of_its_own(kafka: Kafka, tmp_path: Pat
 
 def test_fact_too_far_ahead_of_now_is_a_dead_letter(kafka: Kafka, tmp_path: Path) -> None:
     """WR-5: a producer whose clock is ahead does not hide what comes after."""
-    topic = kafka.topic()
-    kafka.send(topic, [message(1, NOW_US + 299 * SECOND_US, 1), message(1, NOW_US + 301 * SECOND_US, 2)])
+    topic, ahead = kafka.topic(), message(1, NOW_US + 301 * SECOND_US, 2)
+    kafka.send(topic, [message(1, NOW_US + 299 * SECOND_US, 1), ahead])
     ctx = repository(tmp_path, click_view(kafka.address, topic))
     (found,) = run_stream(ctx, until=NOW)
     assert found.dead == 1
     assert "ahead of now" in next(iter(found.reasons))
+    assert [letter["value"].encode() for letter in letters(tmp_path)] == [ahead]
     ctx.clock.set(NOW_US + 400 * SECOND_US)
     assert values(ctx, [1]) == [(0.25, "/1", 1)]
     ctx.close()
 
 
 def test_times_in_the_wrong_unit_are_told(kafka: Kafka, tmp_path: Path) -> None:
-    topic = kafka.topic()
-    kafka.send(topic, [b'{"user": 1, "at": 1717243200, "known": 1717243200, "n": 1}'])
+    topic, wrong = kafka.topic(), b'{"user": 1, "at": 1717243200, "known": 1717243200, "n": 1}'
+    kafka.send(topic, [wrong])
     view = click_view(kafka.address, topic, message_format=JsonFormat(timestamp_unit="ms"))
     ctx = repository(tmp_path, view)
     (found,) = run_stream(ctx, until=NOW)
     assert found.dead == 1
     assert "in 's' it is 2024-06-01T12:00:00Z" in next(iter(found.reasons))
+    assert [letter["value"].encode() for letter in letters(tmp_path)] == [wrong]
     ctx.close()
 
 
@@ -387,6 +389,7 @@ def test_schema_that_drifts_in_mid_stream_costs_only_its_messages(kafka: Kafka, 
     (found,) = run_stream(ctx, until=NOW)
     assert [n for _, _, n in values(ctx, [1, 2, 3])] == [1, None, 3]
     assert found.reasons == {"Expected `float | null`, got `object` - at `$.amount`": 1}
+    assert [letter["value"].encode() for letter in letters(tmp_path)] == [drifted]
     ctx.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from brokers import Kafka
 from faults.clicks import (
     NOW_US,
     SECOND_US,
+    UNEXPECTED,
     click_view,
     history,
     message,
@@ -23,10 +25,20 @@ from faults.clicks import (
     windows,
 )
 from tiffin.contracts.stream import Start, Until
-from tiffin.definitions import Entity, FeatureView, Field, FileSource, JsonFormat, KafkaSource, ParquetFormat
+from tiffin.definitions import (
+    Entity,
+    Expectation,
+    FeatureView,
+    Field,
+    FileSource,
+    JsonFormat,
+    KafkaSource,
+    ParquetFormat,
+)
 from tiffin.errors import RequestError, UnsupportedError
 from tiffin.operations.apply import apply
 from tiffin.operations.online import read_online
+from tiffin.operations.quarantine import count_quarantined, read_quarantine
 from tiffin.operations.retrieve import retrieve
 from tiffin.operations.stream import run_stream, stream_status
 from tiffin.types import Float64, String, ValueType
@@ -93,6 +105,53 @@ def test_message_that_was_a_dead_letter_is_appended_when_it_can_be_read(kafka: K
     apply(ctx, [with_unit])
     assert run_stream(ctx, until=NOW, history=True, start=Start("earliest"))[0].dead == 0
     assert [user for user, *_ in history(tmp_path)] == [0, 1, 2, 4, 9]
+    ctx.close()
+
+
+def test_fact_that_is_put_apart_stays_out_of_the_history(kafka: Kafka, tmp_path: Path) -> None:
+    """As a pushed one does; each message is in one place, once, however often it comes."""
+    topic = kafka.topic()
+    (_, strict) = views(tmp_path, kafka.address, topic, is_strict=True)
+    (plain, _) = views(tmp_path, kafka.address, topic)
+    ctx = repository(tmp_path, [plain, strict])
+    kafka.send(topic, [message(1, NOW_US - 9, UNEXPECTED), b"{", message(2, NOW_US - 8, 2), message(3, NOW_US - 7, 3)])
+    kafka.send(topic, [message(4, NOW_US - 6, UNEXPECTED)])
+    for _ in range(2):
+        (found,) = run_stream(ctx, until=NOW, history=True, start=Start("earliest"))
+        assert (found.messages, found.dead) == (5, 1)
+        assert [user for user, *_ in history(tmp_path)] == [2, 3]
+        apart = read_quarantine(ctx, "spending")
+        assert apart.select(["user", "__partition", "__offset"]).to_pylist() == [
+            {"user": 1, "__partition": "0", "__offset": "0"},
+            {"user": 4, "__partition": "0", "__offset": "4"},
+        ]
+        assert count_quarantined(ctx, "spending", NOW_US) == 2
+    # The view that expects nothing serves them.
+    features = ["clicks:n", "spending:day_count"]
+    served = read_online(ctx, features, {"user": [1, 2, 4]}).to_dict()
+    assert (served["n"], served["day_count"]) == ([49, 2, 49], [0, 1, 0])
+    # What is expected no more is appended when it is read again.
+    (_, lenient) = views(tmp_path, kafka.address, topic)
+    apply(ctx, [plain, lenient])
+    run_stream(ctx, until=NOW, history=True, start=Start("earliest"))
+    assert [user for user, *_ in history(tmp_path)] == [1, 2, 3, 4]
+    ctx.close()
+
+
+def test_history_is_that_of_all_views_whichever_are_fed(kafka: Kafka, tmp_path: Path) -> None:
+    """A choice of views appends what all of them would: the others check the messages too."""
+    topic = kafka.topic()
+    plain, strict = views(tmp_path, kafka.address, topic, is_strict=True)
+    never = Expectation.where("n <> 5")
+    ctx = repository(tmp_path, [plain, replace(strict, online=False, expectations=[*strict.expectations, never])])
+    kafka.send(topic, [message(1, NOW_US - 9, UNEXPECTED), message(2, NOW_US - 8, 2), message(3, NOW_US - 7, 5)])
+    (found,) = run_stream(ctx, ["clicks"], until=NOW, history=True)
+    assert (found.messages, found.dead, found.group) == (3, 1, "tiffin.tests.clicks+history")
+    assert [user for user, *_ in history(tmp_path)] == [2]
+    for view in ("clicks", "spending"):
+        assert read_quarantine(ctx, view)["user"].to_pylist() == [1]
+    (found,) = run_stream(ctx, ["clicks"], until=NOW)
+    assert (found.messages, found.dead) == (3, 0)
     ctx.close()
 
 

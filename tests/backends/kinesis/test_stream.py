@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from faults.clicks import NOW_US, SECOND_US, TABLE, message, repository
 from servers import moto_server, need_module, wait_until
 from tiffin.contracts.stream import Start, Until
 from tiffin.definitions import Entity, FeatureView, Field, JsonFormat, KinesisSource
-from tiffin.errors import StreamError, UnsupportedError
+from tiffin.errors import StreamError, StreamUnavailableError, UnsupportedError
 from tiffin.operations.apply import apply
 from tiffin.operations.online import read_online
 from tiffin.operations.stream import run_stream, stream_status
@@ -220,6 +221,62 @@ def test_missing_credentials_are_said(kinesis: Kinesis, tmp_path: Path, monkeypa
     ctx = opened(tmp_path, kinesis)
     with pytest.raises(StreamError, match=r"credentials(.|\n)*AWS's own tools"):
         run_stream(ctx)
+    ctx.close()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers as Kinesis does to keys that it does not know; moto takes any."""
+
+    def do_POST(self) -> None:
+        told = b'{"__type": "UnrecognizedClientException", "message": "The security token is invalid."}'
+        self.send_response(400)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_wrong_credentials_are_told_without_them(
+    kinesis: Kinesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end the run: waiting does not mend them."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wr0ng")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        ctx = opened(tmp_path, Kinesis(None, f"http://127.0.0.1:{server.server_port}", kinesis.name))
+        try:
+            for call in (run_stream, stream_status):
+                with pytest.raises(StreamError, match=r"refuses: The security(.|\n)*check the credentials") as caught:
+                    call(ctx)
+                assert not isinstance(caught.value, StreamUnavailableError)
+                assert "wr0ng" not in str(caught.value) + repr(caught.value.__cause__)
+        finally:
+            server.shutdown()
+            thread.join()
+    ctx.close()
+
+
+def test_bad_records_are_set_aside_whole_and_the_others_go_on(kinesis: Kinesis, tmp_path: Path) -> None:
+    """STR-3, WR-5: a schema that drifts, a time in another unit, a clock that is ahead, and no message at all."""
+    bad = {
+        b'{"user": 1, "at": "2024-06-01T11:00:00Z", "amount": {"value": 1}}': "Expected `float | null`, got `object`",
+        b'{"user": 1, "at": 1717243200000, "n": 8}': "in 'ms' it is 2024-06-01T12:00:00Z",
+        message(1, NOW_US + 3600 * SECOND_US, 9): "ahead of now by more than max_future_skew_seconds",
+        b"x" * 900_000: "JSON is malformed",
+    }
+    kinesis.send([message(1, NOW_US - 2, 1), *bad, message(2, NOW_US - 1, 2)])
+    ctx = opened(tmp_path, kinesis)
+    (found,) = run_stream(ctx, until=Until())
+    assert (found.messages, found.dead) == (len(bad) + 2, len(bad))
+    assert served(ctx, [1, 2]) == [1, 2]
+    lines = (tmp_path / "data" / "dead_letters" / "clicks.jsonl").read_text().splitlines()
+    letters = {letter["value"].encode(): letter["reason"] for letter in map(json.loads, lines)}
+    assert letters.keys() == bad.keys()
+    assert [value for value, reason in letters.items() if bad[value] not in reason] == []
     ctx.close()
 
 

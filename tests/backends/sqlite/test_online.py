@@ -200,9 +200,9 @@ def test_tables_of_feast_in_the_same_file_are_left_alone(path: Path) -> None:
         assert [line for line in feast.iterdump() if "tiffin_cursors" not in line] == content
 
 
-def test_new_file_gets_large_pages_and_a_log(store: SqliteOnlineStore) -> None:
+def test_new_file_gets_pages_of_its_size_and_a_log(store: SqliteOnlineStore) -> None:
     found = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "journal_mode")]
-    assert found == [16_384, "wal"]
+    assert found == [8_192, "wal"]
 
 
 def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from tiffin.backends.kafka.places import first_offset
-from tiffin.contracts.stream import Start
+from tiffin.backends.kafka.places import end_offsets, first_offset
+from tiffin.contracts.stream import Start, Until
 from tiffin.contracts.stream_engine import GroupPositions
 from tiffin.errors import StreamError
 
@@ -56,6 +56,13 @@ class KafkaPositions(GroupPositions):
         except KafkaException as error:
             raise self._wrap(error.args[0]) from error
         return dict(self._ends)
+
+    def ends(self, until: Until) -> Mapping[int, int]:
+        """Where reading ends."""
+        try:
+            return end_offsets(self._consumer, self._topic, self._partitions, until, self._timeout)
+        except KafkaException as error:
+            raise self._wrap(error.args[0]) from error
 
     def notes(self) -> Mapping[int, str]:
         """What is kept with the positions."""

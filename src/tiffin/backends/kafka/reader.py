@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from tiffin.backends.kafka.places import first_offset, offset_at
+from tiffin.backends.kafka.places import end_offsets, first_offset
 from tiffin.contracts.stream import Messages, Start, StreamReader, Until
 from tiffin.errors import StreamError
 
@@ -81,11 +81,13 @@ class KafkaReader(StreamReader):
         self._is_bounded = until is not None
         try:
             if until is not None:
-                self._ends = self._find_ends(partitions, until)
+                self._ends = end_offsets(self._consumer, topic, partitions, until, timeout_seconds)
             calls = {"on_assign": self._assign, "on_revoke": self._revoke, "on_lost": self._lose}
             self._consumer.subscribe([topic], **calls)
-        except BaseException:
+        except BaseException as error:
             self._consumer.close()
+            if isinstance(error, KafkaException):
+                raise wrap(error.args[0]) from error
             raise
 
     # --- Reading -----------------------------------------------------------------------------------------------------
@@ -232,21 +234,6 @@ class KafkaReader(StreamReader):
 
     def _first_offset(self, committed: TopicPartition, is_first: bool) -> int:
         return first_offset(self._consumer, committed, self._start if is_first else Start(), self._timeout)
-
-    def _find_ends(self, partitions: Sequence[int], until: Until) -> dict[int, int]:
-        ends = {}
-        try:
-            for partition in partitions:
-                place = TopicPartition(self._topic, partition)
-                _, high = self._consumer.get_watermark_offsets(place, timeout=self._timeout)
-                ends[partition] = (
-                    high
-                    if until.time_us is None
-                    else offset_at(self._consumer, place, until.time_us, int(high), self._timeout)
-                )
-        except KafkaException as error:
-            raise self._wrap(error.args[0]) from error
-        return ends
 
     def _revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         """Partitions go: everything polled of them is durable by now, since they only go while polling."""

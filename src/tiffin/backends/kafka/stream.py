@@ -48,6 +48,7 @@ class KafkaBroker(StreamBroker):
         self._options = options
         self._subject = f"topic {source.topic} at {self._servers}"
         self._last_error: KafkaError | None = None
+        self._refusal: KafkaError | None = None
         self._producer: Producer | None = None
 
     @classmethod
@@ -200,6 +201,8 @@ class KafkaBroker(StreamBroker):
     def _note_error(self, error: KafkaError) -> None:
         is_news = self._last_error is None or self._last_error.code() != error.code()
         self._last_error = error
+        if error.code() in _REFUSED:
+            self._refusal = error
         level = logging.WARNING if is_news and error.code() == KafkaError._ALL_BROKERS_DOWN else logging.INFO
         log.log(level, "%s: %s", self._subject, error.str())
 
@@ -228,13 +231,14 @@ class KafkaBroker(StreamBroker):
 
     def _metadata(self, admin: AdminClient) -> Any:
         """What the brokers tell of themselves and of their topics."""
-        self._last_error = None
+        self._last_error = self._refusal = None
         try:
             return admin.list_topics(timeout=self._options.timeout_seconds)
         except KafkaException as error:
-            # What librdkafka tells here is that time is up; why, it tells by the callback.
+            # What librdkafka tells here is that time is up; why, it tells by the callback, and after each refusal also
+            # that all brokers are down.
             admin.poll(0)
-            raise self.wrapped(self._last_error or error.args[0]) from error
+            raise self.wrapped(self._refusal or self._last_error or error.args[0]) from error
 
     def wrapped(self, error: KafkaError) -> StreamError:
         """An error of librdkafka, or what it told before when that says more."""

@@ -82,11 +82,16 @@ class SparkStreamEngine(StreamEngine):
         query = SparkQuery(job)
         with _failures(f"stream {address.stream}"):
             rows = self._opened().readStream.format("kafka").options(**settings).load().select(*COLUMNS)
+            if job.ends:
+                # A stream has no end of its own in Spark; what comes later does not leave its JVM.
+                before = (f"WHEN {place} THEN offset < {end}" for place, end in job.ends.items())
+                rows = rows.where(f"CASE partition {' '.join(before)} ELSE true END")
             writer = rows.writeStream.queryName(job.name).foreachBatch(query.work_off)
-            if job.is_bounded:
+            if job.ends is not None:
                 writer = writer.trigger(availableNow=True)
             else:
-                writer = writer.trigger(processingTime=f"{options.trigger_seconds:g} seconds")
+                seconds = max(options.trigger_seconds, job.seconds_between)
+                writer = writer.trigger(processingTime=f"{seconds:g} seconds")
             query.begin(writer.start())
         self._queries.append(query)
         return query

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,7 +59,18 @@ def run(
     messages of a stream. SIGTERM or Ctrl-C end it after the batch that it is at; a second one ends it at once.
     Whatever ends it, nothing is lost and nothing counts twice.
     """
-    with invocation.store() as store, stop_at_signals() as stop, _progress(quiet=as_json) as progress:
+    with invocation.store() as store, stop_at_signals() as stop, _progress(quiet=as_json) as show:
+        is_loaded = False
+
+        def progress(found: Sequence[SourceProgress]) -> None:
+            nonlocal is_loaded
+            if not is_loaded:
+                # What the first second has loaded stays: to look through all of it again and again for what can be
+                # freed would hold up the messages for a tenth of a second each time.
+                gc.freeze()
+                is_loaded = True
+            show(found)
+
         found = store.run_stream(
             list(views),
             start=start,
@@ -100,10 +112,10 @@ def status(invocation: Invocation, views: tuple[str, ...], history: bool, as_jso
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[Sequence[SourceProgress]], None] | None]:
-    """A line that is written anew on a terminal; elsewhere a line now and then."""
+def _progress(*, quiet: bool) -> Iterator[Callable[[Sequence[SourceProgress]], None]]:
+    """A line that is written anew on a terminal; elsewhere a line now and then, or none."""
     if quiet:
-        yield None
+        yield lambda _: None
         return
     is_terminal, calls = sys.stderr.isatty(), 0
 
