@@ -41,7 +41,7 @@ SINGLE_READS = 500
 ROLLING = ("carrier_departures", "plane_departures", "origin_departures")
 #: Views whose values are looked at, so many weeks long.
 WATCHED = ("origin_weather", "carrier_departures")
-WEEKS = 8
+WEEKS = 6
 #: The year's first flight is due at 5:15 in New York on this day.
 FIRST_DAY = datetime(2013, 1, 1, tzinfo=UTC)
 

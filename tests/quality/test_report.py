@@ -113,6 +113,15 @@ def test_trend_has_one_point_for_each_period_of_the_same_length(drifted: Feature
     assert [point["until"] for point in trend] == ["2024-01-02T00:00:00Z", "2024-02-02T00:00:00Z"]
 
 
+def test_a_period_in_which_a_view_had_other_features_is_a_gap_of_the_trend(drifted: FeatureStore) -> None:
+    (first, _) = drifted.profiles("machines")
+    other = replace(first, columns={"gone": replace(first.column("heat"), name="gone")})
+    day_us = first.until_us - first.since_us
+    keep_profile(drifted.context, replace(other, since_us=first.until_us, until_us=first.until_us + day_us))
+    trend = report_of(drifted)[1]["drift"][0]["details"]["trend"]
+    assert [set(point["psi"]) for point in trend] == [{"state", "heat", "errors"}, set(), {"state", "heat", "errors"}]
+
+
 def test_names_and_texts_are_escaped(open_store: Opens) -> None:
     table = readings_table()
     table = table.set_column(3, "state", pa.array(["<script>x</script>"] * ROWS))

@@ -116,7 +116,7 @@ def read_profile(path: Path) -> Profile:
     import pyarrow.parquet as pq
 
     try:
-        return _profile(pq.read_table(path))
+        return _profile(pq.read_table(path, partitioning=None))
     except (OSError, KeyError, IndexError, pa.ArrowException) as error:
         hint = "remove the file; it can be computed again"
         raise StoreError(f"the profile {path} cannot be read: {error}", subject=str(path), hint=hint) from error

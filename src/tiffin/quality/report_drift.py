@@ -172,7 +172,7 @@ def _periods(ctx: Context, outcome: Outcome) -> list[KeptProfile]:
 
 def _point(reference: Profile, profile: Profile, names: list[str]) -> DriftPoint:
     there = [name for name in names if name in profile.columns]
-    compared = compare_profiles(reference, profile, there).columns
+    compared = compare_profiles(reference, profile, there).columns if there else ()
     psi = {each.column: psi_of(each) for each in compared if "psi" in each.distances and isfinite(psi_of(each))}
     return DriftPoint(replace(profile, columns={}), psi, {name: profile.column(name).null_share for name in there})
 

@@ -10,7 +10,7 @@ from tiffin.quality.freshness import Status, ViewFreshness, format_age
 from tiffin.quality.page import Bars, Details, Figures, Page, Part, Section, Table, Text
 from tiffin.quality.plots import COLOURS, Captioned, Curves, Grid, Key, ThenAndNow
 from tiffin.quality.report_drift import ViewDrift, psi_of
-from tiffin.time import HOUR_US, format_us, from_us
+from tiffin.time import HOUR_US, SECOND_US, format_us, from_us
 
 if TYPE_CHECKING:
     from tiffin.quality.drift import ColumnDrift
@@ -41,7 +41,7 @@ def project_page(report: ProjectReport) -> Page:
         Section("Freshness", list(_freshness(report))),
         Section("Quarantine", list(_quarantine(report))),
     ]
-    return Page(f"Project {report.freshness.project}", sections, f"seen at {format_us(report.freshness.now_us)}")
+    return Page(f"Project {report.freshness.project}", sections, f"seen at {_moment(report.freshness.now_us)}")
 
 
 def _alerts(report: ProjectReport) -> Iterator[Part]:
@@ -49,7 +49,7 @@ def _alerts(report: ProjectReport) -> Iterator[Part]:
         yield Text("Nothing is wrong, as far as the last run knows.", "good")
         return
     rows = [
-        [alert.finding.check, alert.finding.subject, format_us(alert.since_us), alert.finding.message]
+        [alert.finding.check, alert.finding.subject, _moment(alert.since_us), alert.finding.message]
         for alert in report.alerts[:_MOST_ALERTS]
     ]
     yield Table(["check", "subject", "since", "what"], rows)
@@ -162,7 +162,7 @@ def _skew_of(looks: list[tuple[int, SeenService]]) -> Iterator[Part]:
             ("share", f"{newest.share:.4%}"),
         ]
     )
-    yield Text(f"seen at {format_us(at_us)}", "soft")
+    yield Text(f"seen at {_moment(at_us)}", "soft")
     if newest.no_history:
         yield Text(f"{_listed(list(newest.no_history))} cannot be compared: facts behind them are only pushed", "bad")
     shares = [(float(us), 100 * seen.share) for us, seen in looks]
@@ -213,10 +213,15 @@ def _freshness(report: ProjectReport) -> Iterator[Part]:
 def _row(each: ViewFreshness) -> list[Any]:
     run = each.last_run
     ages = (None if us is None else format_age(us) for us in (each.age_us, each.target_us))
-    times = (None if us is None else format_us(us) for us in (each.online_us, each.offline_us))
-    ran = None if run is None else format_us(run.started_us) + (f" failed: {run.error}" if run.error else "")
+    times = (None if us is None else _moment(us) for us in (each.online_us, each.offline_us))
+    ran = None if run is None else _moment(run.started_us) + (f" failed: {run.error}" if run.error else "")
     why = "; ".join([each.reason, *each.problems]).strip("; ")
     return [each.view, each.status.value, *ages, *times, each.lag, ran, why]
+
+
+def _moment(us: int) -> str:
+    """A moment to the second."""
+    return format_us(us // SECOND_US * SECOND_US)
 
 
 def _quarantine(report: ProjectReport) -> Iterator[Part]:

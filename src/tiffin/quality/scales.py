@@ -12,7 +12,7 @@ _TIME_STEPS = (
     *(SECOND_US * count for count in (1, 5, 15, 30)),
     *(MINUTE_US * count for count in (1, 5, 15, 30)),
     *(HOUR_US * count for count in (1, 3, 6, 12)),
-    *(DAY_US * count for count in (1, 2, 7, 14, 30, 90, 365)),
+    *(DAY_US * count for count in (1, 2, 4, 7, 14, 30, 90, 365)),
 )
 _BY_NAME = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
