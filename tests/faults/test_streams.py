@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
 from brokers import Kafka, shared_broker
 from faults.checking import check, wait_for
 from faults.clicks import NOW_US, SECOND_US, message, repository, troubled, views
-from servers import redis_server, wait_until
+from servers import free_port, redis_server, wait_until
 from tiffin.operations.stream import run_stream, stream_status
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka")]
@@ -147,10 +149,21 @@ def test_worker_that_is_asked_to_end_drains_and_says_what_it_did(kafka: Kafka, t
     (tmp_path / "feature_store.yaml").write_text("project: tests\nregistry: registry.db\nonline_store: sqlite\n")
     kafka.send(topic, [message(n, NOW_US - n * SECOND_US, n) for n in range(500)])
     words = [sys.executable, "-m", "tiffin.cli", "-c", str(tmp_path), "stream"]
+    port = free_port()
+
+    def is_told() -> bool:
+        with suppress(URLError), urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            return 'tiffin_stream_messages_total{source="clicks"} 500.0' in answer.read().decode()
+        return False
+
     with subprocess.Popen(
-        [*words, "run", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*words, "run", "--json", "--metrics-port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as worker:
         wait_for(now, 500, is_kept=False)
+        wait_until(is_told, "metrics")
         worker.send_signal(signal.SIGTERM)
         out, errors = worker.communicate(timeout=100)
     assert (worker.returncode, errors) == (0, "")

@@ -293,7 +293,7 @@ class _Work:
         self._stop = stop
         self._counts: dict[int, PartitionCount] = {}
         self._reasons: Counter[str] = Counter()
-        self._messages = self._written = self._stale = self._expired = self._dead = self._late = 0
+        self._messages = self._written = self._stale = self._expired = self._capped = self._dead = self._late = 0
         self._rate = 0.0
         self._measured_at, self._measured = time.monotonic(), 0
         self._use(ctx.snapshot(), plan)
@@ -338,6 +338,7 @@ class _Work:
             self._written += result.written
             self._stale += result.stale
             self._expired += result.late
+            self._capped += result.capped
         if self.history is not None and checked.kept is not None:
             self._keep(self.history, checked, messages, taken)
         self.reader.mark(self._count(messages, taken, now_us))
@@ -488,6 +489,7 @@ class _Work:
             self._written,
             self._stale,
             self._expired,
+            self._capped,
             self._dead,
             self._late,
             dict(self._reasons.most_common()),

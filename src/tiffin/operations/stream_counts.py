@@ -80,6 +80,7 @@ class SourceProgress:
         written: over all views: keys with a new row online now, and facts that are new in windows.
         stale: rows that were not newer than what was there, and facts that were there before.
         expired: facts that are too old for every window of their view (STR-2).
+        capped: keys that came to have more facts than are kept one by one, counted in each write.
         dead: messages that went to the dead letters, those too far ahead of now (WR-5) included.
         late: facts that came later than the source allows; they are written all the same (STR-2).
         reasons: why messages were dead letters, and how often; the first ones of each kind.
@@ -95,6 +96,7 @@ class SourceProgress:
     written: int = 0
     stale: int = 0
     expired: int = 0
+    capped: int = 0
     dead: int = 0
     late: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)

@@ -204,7 +204,7 @@ class _Run:
 
     def _add(self, result: TaskResult) -> None:
         total = self._total
-        for name in ("messages", "written", "stale", "expired", "dead", "late"):
+        for name in ("messages", "written", "stale", "expired", "capped", "dead", "late"):
             setattr(total, name, getattr(total, name) + getattr(result, name))
         self._reasons.update(result.reasons)
 
@@ -237,6 +237,7 @@ class _Run:
             total.written,
             total.stale,
             total.expired,
+            total.capped,
             total.dead,
             total.late,
             dict(self._reasons.most_common()),

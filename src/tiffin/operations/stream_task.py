@@ -30,7 +30,7 @@ class TaskResult(msgspec.Struct):
     Attributes:
         ends: by partition, the offset after the last message.
         notes: by partition, what is kept with that position.
-        messages, written, stale, expired, dead, late: as ``SourceProgress`` has them.
+        messages, written, stale, expired, capped, dead, late: as ``SourceProgress`` has them.
         reasons: why messages were dead letters, and how often.
         error: as data, the error that it has failed with; nothing else counts then.
     """
@@ -41,6 +41,7 @@ class TaskResult(msgspec.Struct):
     written: int = 0
     stale: int = 0
     expired: int = 0
+    capped: int = 0
     dead: int = 0
     late: int = 0
     reasons: dict[str, int] = {}
@@ -112,7 +113,7 @@ class StreamTask:
             # An engine would only hand on its text, and try again what is wrong for good.
             return msgspec.json.encode(TaskResult(error=error.to_dict()))
         notes = {partition: reader.notes()[partition] for partition in reader.ends}
-        counts = (done.messages, done.written, done.stale, done.expired, done.dead, done.late)
+        counts = (done.messages, done.written, done.stale, done.expired, done.capped, done.dead, done.late)
         return msgspec.json.encode(TaskResult(reader.ends, notes, *counts, dict(done.reasons)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import click
 from tiffin.cli.invocation import Invocation, json_option, pass_invocation
 from tiffin.cli.output import print_json, print_table, say
 from tiffin.cli.signals import stop_at_signals
+from tiffin.cli.stream_metrics import serve_metrics
 from tiffin.time import MIN_US, format_us
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ def stream() -> None:
 @click.option("--history", is_flag=True, help="Append the messages to the history, the batch source, as well.")
 @click.option("--dead-letters", default="", metavar="PLACE", help="A folder, or topic:NAME, instead of the settings'.")
 @click.option("--max-dead-letters", type=click.IntRange(min=0), metavar="N", help="Stop when there are more.")
+@click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="HOST",
+    help="The address that they are served at.",
+)
 @json_option
 @pass_invocation
 def run(
@@ -51,6 +60,8 @@ def run(
     history: bool,
     dead_letters: str,
     max_dead_letters: int | None,
+    metrics_port: int | None,
+    metrics_host: str,
     as_json: bool,
 ) -> None:
     """Feed feature views from their streams, until it is told to stop.
@@ -59,7 +70,12 @@ def run(
     messages of a stream. SIGTERM or Ctrl-C end it after the batch that it is at; a second one ends it at once.
     Whatever ends it, nothing is lost and nothing counts twice.
     """
-    with invocation.store() as store, stop_at_signals() as stop, _progress(quiet=as_json) as show:
+    with ExitStack() as stack:
+        store = stack.enter_context(invocation.store())
+        tellers = [stack.enter_context(_progress(quiet=as_json))]
+        if metrics_port is not None:
+            tellers.append(stack.enter_context(serve_metrics(metrics_host, metrics_port)).take)
+        stop = stack.enter_context(stop_at_signals())
         is_loaded = False
 
         def progress(found: Sequence[SourceProgress]) -> None:
@@ -69,7 +85,8 @@ def run(
                 # freed would hold up the messages for a tenth of a second each time.
                 gc.freeze()
                 is_loaded = True
-            show(found)
+            for tell in tellers:
+                tell(found)
 
         found = store.run_stream(
             list(views),
