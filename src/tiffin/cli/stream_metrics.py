@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from tiffin.errors import BackendNotFoundError, ConfigError
 
 if TYPE_CHECKING:
     from tiffin.operations.stream_counts import SourceProgress
+    from tiffin.time import Clock
 
 _COUNTERS = {
     "messages": "Messages that were worked off.",
@@ -26,13 +26,14 @@ _COUNTERS = {
 class StreamMetrics:
     """The newest progress of a worker, as prometheus-client collects it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._found: Sequence[SourceProgress] = ()
-        self._at = 0.0
+        self._at_us = 0
 
     def take(self, found: Sequence[SourceProgress]) -> None:
         """Keep how far the sources are."""
-        self._found, self._at = found, time.time()
+        self._found, self._at_us = found, self._clock.now_us()
 
     def collect(self) -> Iterator[Any]:
         """The numbers, by source."""
@@ -59,12 +60,12 @@ class StreamMetrics:
         yield GaugeMetricFamily(
             "tiffin_stream_progress_timestamp_seconds",
             "When the worker counted last; it does not while it waits for a store.",
-            value=self._at,
+            value=self._at_us / 1_000_000,
         )
 
 
 @contextmanager
-def serve_metrics(host: str, port: int) -> Iterator[StreamMetrics]:
+def serve_metrics(host: str, port: int, clock: Clock) -> Iterator[StreamMetrics]:
     """Serve metrics at ``http://host:port/metrics`` from a thread.
 
     Raises:
@@ -76,7 +77,7 @@ def serve_metrics(host: str, port: int) -> Iterator[StreamMetrics]:
     except ImportError as error:
         hint = "install what they need: pip install 'tiffin[metrics]'"
         raise BackendNotFoundError("metrics need prometheus-client", subject="metrics", hint=hint) from error
-    metrics, registry = StreamMetrics(), CollectorRegistry()
+    metrics, registry = StreamMetrics(clock), CollectorRegistry()
     registry.register(metrics)
     try:
         server, thread = start_http_server(port, host, registry)

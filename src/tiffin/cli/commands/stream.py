@@ -74,7 +74,7 @@ def run(
         store = stack.enter_context(invocation.store())
         tellers = [stack.enter_context(_progress(quiet=as_json))]
         if metrics_port is not None:
-            tellers.append(stack.enter_context(serve_metrics(metrics_host, metrics_port)).take)
+            tellers.append(stack.enter_context(serve_metrics(metrics_host, metrics_port, store.context.clock)).take)
         stop = stack.enter_context(stop_at_signals())
         is_loaded = False
 
