@@ -223,7 +223,8 @@ class RowReader:
         fixed = not self._variable
         #: Whether a full row is read by picking numbers alone.
         self._plain = fixed and all(read is None for read in self._readers)
-        self._unpack, self._pick = self._picked()
+        if self._plain:
+            self._unpack, self._pick = self._picked()
 
     def values(self, row: bytes) -> Sequence[Any]:
         """The wanted values of one row as Python objects, ``None`` for null."""
@@ -235,13 +236,13 @@ class RowReader:
         return [self._value(row, numbers, place) if present >> i & 1 else None for place, i in enumerate(self._wanted)]
 
     def _picked(self) -> tuple[Callable[[bytes, int], tuple[Any, ...]], Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
-        """What unpacks the wanted numbers of a row alone, and what puts them into the order of the answer."""
+        """What unpacks the wanted numbers of a row and no others, and what puts them into the order of the answer."""
         codes = [FIXED[group.dtype][0] for group in self._codec.groups for _ in group.columns]
         slots = [self._slot[i] for i in self._wanted]
-        wanted = sorted(set(slots) & set(range(len(codes))))
-        kept = [code if slot in wanted else f"{struct.calcsize('<' + code)}x" for slot, code in enumerate(codes)]
-        places = [wanted.index(slot) for slot in slots if slot in wanted]
-        pick = itemgetter(*places) if len(places) > 1 else lambda numbers: tuple(numbers[place] for place in places)
+        place = {slot: number for number, slot in enumerate(sorted(set(slots)))}
+        kept = [code if slot in place else f"{struct.calcsize('<' + code)}x" for slot, code in enumerate(codes)]
+        order = [place[slot] for slot in slots]
+        pick = itemgetter(*order) if len(order) > 1 else lambda numbers: tuple(numbers[number] for number in order)
         return struct.Struct("<" + "".join(kept)).unpack_from, pick
 
     def _value(self, row: bytes, numbers: Sequence[Any], place: int) -> Any:

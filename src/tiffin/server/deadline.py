@@ -24,7 +24,7 @@ class Deadline:
     """The time that each of many pieces of work may take, in one event loop.
 
     All may take equally long, so that they are late in the order in which they began: one timer that looks at the
-    oldest is enough. A timer for each costs as much as decoding the request and its key.
+    oldest is enough. A timer for each costs three times as much.
 
     Args:
         seconds: how long each may take.

@@ -187,7 +187,7 @@ class _Forms(NamedTuple):
     views: tuple[int, ...]
 
 
-@lru_cache(256)
+@lru_cache(1000)
 def _forms(plan: OnlinePlan) -> _Forms:
     types = list(enumerate(plan.dtypes))
     return _Forms(
