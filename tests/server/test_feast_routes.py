@@ -15,6 +15,12 @@ from tiffin.definitions import FeatureService
 EPOCH = "1970-01-01T00:00:00Z"
 ELEVEN = "2024-06-01T11:00:00Z"
 FACTS = {"driver_id": [7], "trips": [5], "rating": [1.5], "ts": [ELEVEN], "created": [ELEVEN]}
+#: Of drivers: feature to its value and status, and the time of both.
+STATS: dict[int, dict[str, Any]] = {
+    1: {"trips": (10, "PRESENT"), "rating": (0.5, "PRESENT"), "ts": ELEVEN},
+    2: {"trips": (None, "NULL_VALUE"), "rating": (4.5, "PRESENT"), "ts": ELEVEN},
+    404: {"trips": (None, "NOT_FOUND"), "rating": (None, "NOT_FOUND"), "ts": EPOCH},
+}
 
 
 @pytest.fixture
@@ -63,6 +69,33 @@ async def test_many_entities_are_answered_as_each_of_them_alone(server: Served) 
         assert [{part: [values[place]] for part, values in column.items()} for column in together] == alone
         if driver in ids[3:30]:
             assert [{part: [values[place - 3]] for part, values in column.items()} for column in full] == alone
+
+
+@pytest.mark.parametrize("ids", [[1], [1] * 20, [1, 2, 404], []])
+async def test_columns_of_several_views_in_any_order(server: Served, ids: list[int]) -> None:
+    """Texts with every kind of line break, and with what stands between two columns."""
+    texts = ["a\nb", "\r\n", "\x0b\x0c\x1c\x85\u2028\u2029", '"],"statuses":[', ""]
+    for number, text in enumerate(texts):
+        fact = {"city": [text], "sky": [text * 2], "ts": [f"2024-06-01T10:00:0{number}Z"], "created": [ELEVEN]}
+        written = await server.post("/write-to-online-store", {"feature_view_name": "weather", "df": fact})
+        assert written.status_code == 200, written.text
+    cities = [texts[place % len(texts)] for place in range(len(ids))]
+    body = {
+        "features": ["stats:rating", "weather:sky", "stats:trips"],
+        "entities": {"driver_id": ids, "city": cities, "note": [[text, None] for text in cities]},
+    }
+    answer = (await server.post("/get-online-features", body)).json()
+    assert answer["metadata"]["feature_names"] == ["driver_id", "city", "note", "rating", "sky", "trips"]
+    driver, city, note, rating, sky, trips = answer["results"]
+    present, epochs = ["PRESENT"] * len(ids), [EPOCH] * len(ids)
+    assert driver == {"values": ids, "statuses": present, "event_timestamps": epochs}
+    assert city == {"values": cities, "statuses": present, "event_timestamps": epochs}
+    assert note == {"values": [[text, None] for text in cities], "statuses": present, "event_timestamps": epochs}
+    times = [f"2024-06-01T10:00:0{texts.index(text)}Z" for text in cities]
+    assert sky == {"values": [text * 2 for text in cities], "statuses": present, "event_timestamps": times}
+    for column, name in ((rating, "rating"), (trips, "trips")):
+        assert list(zip(column["values"], column["statuses"], strict=True)) == [STATS[each][name] for each in ids]
+        assert column["event_timestamps"] == [STATS[each]["ts"] for each in ids]
 
 
 async def test_a_service_and_full_names(server: Served) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+import tiffin.operations.online
 from parity.repository import Repository
 from server.apps import add, drivers, rows, served
 from tiffin.backends.memory.online import MemoryOnlineStore
 from tiffin.contracts.online import ReadRequest
 from tiffin.definitions import FeatureService
 from tiffin.errors import ConfigError, RegistryError, StoreUnavailableError
+from tiffin.registry.snapshot import Snapshot
 from tiffin.server import routes_about
 from tiffin.server.options import ServerOptions
 from tiffin.types import Int64
@@ -240,7 +242,8 @@ async def test_a_fallback_forgets_what_was_asked_for_longest_ago(tmp_path: Path)
 async def test_a_thousand_requests_during_twenty_reloads(tmp_path: Path) -> None:
     repository = drivers(tmp_path)
     other = Repository(repository.config, repository.clock, repository.online)
-    async with served(repository) as server:
+    # It looks by itself so seldom that it does not come before the test does.
+    async with served(repository, registry_seconds=3600) as server:
         first = repository.snapshot().version
 
         async def ask() -> list[int]:
@@ -263,6 +266,36 @@ async def test_a_thousand_requests_during_twenty_reloads(tmp_path: Path) -> None
         last = await server.post("/v1/features", READ)
         assert last.json()["definitions_version"] == first + 20
         assert len([line for line in server.lines() if line["event"] == "definitions_reloaded"]) == 20
+
+
+async def test_newer_definitions_are_made_ready_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded, indexed and planned for: the loop has nothing to do but use them."""
+    repository = drivers(tmp_path, FeatureService(name="model", features=["stats"]))
+    async with served(repository, registry_seconds=3600) as server:
+        await server.post("/v1/features", READ)
+        add(Repository(repository.config, repository.clock, repository.online), view("more", {"x": Int64}))
+        where: dict[str, set[int]] = {}
+
+        def watch(owner: Any, name: str) -> None:
+            done = getattr(owner, name)
+
+            def watched(*arguments: Any, **named: Any) -> Any:
+                where.setdefault(name, set()).add(threading.get_ident())
+                return done(*arguments, **named)
+
+            monkeypatch.setattr(owner, name, watched)
+
+        watch(type(repository.registry), "load")
+        watch(Snapshot, "index")
+        watch(tiffin.operations.online, "plan_online")
+        assert await server.app.serving.reloader.look()
+        await server.post("/v1/features", READ)
+        assert set(where) == {"load", "index", "plan_online"}
+        assert threading.get_ident() not in set().union(*where.values())
+        indexed = vars(repository.snapshot())
+        assert {"by_key", "sources", "entities", "services", "permissions"} <= set(indexed)
 
 
 async def test_plans_are_made_before_requests_need_them(tmp_path: Path) -> None:

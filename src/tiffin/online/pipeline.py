@@ -204,7 +204,8 @@ def entity_columns(entity_rows: Any) -> tuple[dict[str, list[Any]], int]:
     """
     if isinstance(entity_rows, list | tuple):
         return _columns_of(entity_rows), len(entity_rows)
-    if isinstance(entity_rows, Mapping):
+    # A dict is a mapping, but that is found out slowly.
+    if isinstance(entity_rows, dict) or isinstance(entity_rows, Mapping):  # noqa: SIM101
         return _checked_columns(entity_rows)
     raise InputError(
         f"entity_rows is a {type(entity_rows).__name__}",
@@ -248,7 +249,7 @@ def _check_rows(rows: Sequence[Any]) -> None:
 def _checked_columns(entity_rows: Mapping[str, Any]) -> tuple[dict[str, list[Any]], int]:
     """Columns as lists, and their common length."""
     columns = {name: _as_list(name, values) for name, values in entity_rows.items()}
-    if len({len(values) for values in columns.values()}) > 1:
+    if len(columns) > 1 and len({len(values) for values in columns.values()}) > 1:
         sizes = ", ".join(f"{name}: {len(values)}" for name, values in columns.items())
         raise InputError(f"the entity columns have different lengths: {sizes}", hint="give one value per row")
     return columns, len(next(iter(columns.values()), []))
@@ -270,6 +271,8 @@ def _as_list(name: str, values: Any) -> list[Any]:
 
 def _with_join_keys(columns: dict[str, list[Any]], entity_names: Mapping[str, str]) -> dict[str, list[Any]]:
     """Columns that are named as an entity, under the name of its join key; a join key that is there goes first."""
+    if entity_names.keys().isdisjoint(columns):
+        return columns
     renamed = {old: new for old, new in entity_names.items() if old in columns and new not in columns}
     return {renamed.get(name, name): values for name, values in columns.items()} if renamed else columns
 

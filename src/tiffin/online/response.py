@@ -156,6 +156,13 @@ class OnlineResponse(WithGaps):
             columns.append([_NAMES[status] for status in statuses])
         return columns
 
+    def are_present(self) -> bool:
+        """Whether every value is there, as far as that is known without a look at each; ``statuses`` then has no news.
+
+        Never for values that functions compute.
+        """
+        return self._computed is None and all([rows.are_present() for rows in self._found])  # noqa: C419 - faster
+
     def event_timestamps(self) -> dict[str, list[datetime | None]]:
         """Feature column to the event time of each value's fact, also of an expired one; ``None`` without a fact.
 
@@ -216,9 +223,13 @@ class OnlineResponse(WithGaps):
 
     def column_event_us(self) -> list[list[int | None]]:
         """For each of the plan's columns what ``event_us`` has of it."""
-        stored = [rows.event_us() for rows in self._found]
+        stored = self.stored_event_us()
         computed = [] if self._computed is None else self._computed.event_us(stored)
         return [(computed if column.computed else stored)[column.view] for column in self._plan.columns]
+
+    def stored_event_us(self) -> list[list[int | None]]:
+        """For each of the plan's views the event times of its facts, one per entity row."""
+        return [rows.event_us() for rows in self._found]
 
     def newest_us(self) -> dict[str, int]:
         """View to the event time of its newest fact in the answer; views without a fact are left out."""

@@ -24,7 +24,7 @@ then read as a few matrices instead of one column at a time.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -220,21 +220,30 @@ class RowReader:
         self._variable = [(place, i) for place, i in enumerate(self._wanted) if codec.types[i] not in FIXED]
         self._full = np.frombuffer(codec.all_set, np.uint8)
         self._slot = {column: slot for slot, column in enumerate(codec.order)}
-        slots = [self._slot[i] for i in self._wanted]
         fixed = not self._variable
         #: Whether a full row is read by picking numbers alone.
         self._plain = fixed and all(read is None for read in self._readers)
-        self._pick = itemgetter(*slots) if len(slots) > 1 else lambda numbers: tuple(numbers[s] for s in slots)
+        if self._plain:
+            self._unpack, self._pick = self._picked()
 
     def values(self, row: bytes) -> Sequence[Any]:
         """The wanted values of one row as Python objects, ``None`` for null."""
         codec = self._codec
-        numbers = codec.struct.unpack_from(row, codec.values_at)
         if self._plain and row.startswith(codec.all_set, HEADER_BYTES):
-            picked: tuple[Any, ...] = self._pick(numbers)
-            return picked
+            return self._pick(self._unpack(row, codec.values_at))
+        numbers = codec.struct.unpack_from(row, codec.values_at)
         present = int.from_bytes(row[HEADER_BYTES : codec.values_at], "little")
         return [self._value(row, numbers, place) if present >> i & 1 else None for place, i in enumerate(self._wanted)]
+
+    def _picked(self) -> tuple[Callable[[bytes, int], tuple[Any, ...]], Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
+        """What unpacks the wanted numbers of a row and no others, and what puts them into the order of the answer."""
+        codes = [FIXED[group.dtype][0] for group in self._codec.groups for _ in group.columns]
+        slots = [self._slot[i] for i in self._wanted]
+        place = {slot: number for number, slot in enumerate(sorted(set(slots)))}
+        kept = [code if slot in place else f"{struct.calcsize('<' + code)}x" for slot, code in enumerate(codes)]
+        order = [place[slot] for slot in slots]
+        pick = itemgetter(*order) if len(order) > 1 else lambda numbers: tuple(numbers[number] for number in order)
+        return struct.Struct("<" + "".join(kept)).unpack_from, pick
 
     def _value(self, row: bytes, numbers: Sequence[Any], place: int) -> Any:
         codec, read = self._codec, self._readers[place]

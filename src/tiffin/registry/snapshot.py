@@ -149,6 +149,10 @@ class Snapshot:
         """(kind, name) to entry."""
         return {(entry.kind, entry.name): entry for entry in self.entries}
 
+    def index(self) -> None:
+        """Build now what objects are found by and made from, which takes long where there are thousands of them."""
+        _ = self.by_key, self.sources, self.entities, self.services, self.permissions
+
     def with_storage(self, name: str, storage: ViewStorage) -> Snapshot:
         """The next version, in which a feature view's rows are kept elsewhere and all else is as it was."""
         here = self.entry("feature view", name)

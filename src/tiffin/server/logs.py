@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import msgspec
 
-from tiffin.time import Clock, from_us
+from tiffin.time import SECOND_US, Clock, format_us
 
 _FLUSH_SECONDS = 0.1
 _FLUSH_LINES = 200
@@ -27,14 +27,14 @@ class JsonLog:
         self._clock = clock
         self._lines: list[bytes] = []
         self._is_planned = False
+        self._second, self._second_text = -1, ""
         self._encode = msgspec.json.Encoder().encode
 
     def write(self, event: str, fields: Mapping[str, Any]) -> None:
         """Log an event."""
         if self._stream is None:
             return
-        time = from_us(self._clock.now_us())
-        self._lines.append(self._encode({"time": time, "event": event, **fields}) + b"\n")
+        self._lines.append(self._encode({"time": self._time(), "event": event, **fields}))
         if len(self._lines) >= _FLUSH_LINES:
             self.flush()
         elif not self._is_planned:
@@ -47,11 +47,18 @@ class JsonLog:
         if self._stream is None or not lines:
             return
         try:
-            self._stream.write(b"".join(lines))
+            self._stream.write(b"\n".join([*lines, b""]))
             self._stream.flush()
         except OSError:
             # A log that cannot be written must not end the serving; there is nowhere to say so.
             self._stream = None
+
+    def _time(self) -> str:
+        """Now, in RFC 3339; what is the same for all lines of a second is written once."""
+        second, us = divmod(self._clock.now_us(), SECOND_US)
+        if second != self._second:
+            self._second, self._second_text = second, format_us(second * SECOND_US).removesuffix("Z")
+        return f"{self._second_text}.{us:06d}Z" if us else f"{self._second_text}Z"
 
     def _plan(self) -> None:
         try:

@@ -60,6 +60,7 @@ class Reloader:
         if self._ctx.registry.version(self._ctx.project) == old.version:
             return False
         new = self._ctx.registry.load(self._ctx.project)
+        new.index()
         plan_again(self._ctx, old, new)
         self._ctx.adopt(new)
         return True

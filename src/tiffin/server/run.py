@@ -80,7 +80,9 @@ def serve(
             access_log=False,
             log_level="warning",
             lifespan="on",
+            http="tiffin.server.protocol:JoiningProtocol",
             ws="none",
+            proxy_headers=False,
             timeout_graceful_shutdown=int(options.write_deadline_seconds) + 1,
             server_header=False,
         )
@@ -97,7 +99,8 @@ def worker_app() -> FeatureServer:
     config = load_config(told["repo_path"], told["fs_yaml_file"])
     store = FeatureStore(config=config)
     load_file = told["load_file"] and Path(told["load_file"])
-    return create_app(store, _changed(config, told["changes"]), sys.stdout.buffer, load_file=load_file)
+    options = _changed(config, told["changes"])
+    return create_app(store, options, sys.stdout.buffer, load_file=load_file, owns_process=True)
 
 
 def check_host(config: RepoConfig, host: str, *, is_insecure: bool) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_UNWATCHED: AbstractContextManager[Sequence[str]] = nullcontext(())
 #: From so many values on an answer is made in a thread, so that others are not held up.
 _MANY_VALUES = 20_000
 
@@ -80,7 +81,7 @@ class Serving:
         self.is_draining = False
         #: Around every read: what it falls back to, where that may be.
         self._watch: Callable[[], AbstractContextManager[Sequence[str]]] = (
-            _unwatched if options.fallback == "none" else watch_fallback
+            (lambda: _UNWATCHED) if options.fallback == "none" else watch_fallback
         )
         self._load_pool = Pool(1, 0, "tiffin-load")
         self._load_turn = Turn(load_file)
@@ -94,7 +95,8 @@ class Serving:
             TiffinError: the registry or a store cannot be opened.
         """
         # Not the offline engine, which a worker that loads nothing has no use for, and which is large.
-        _ = self.ctx.registry, self.ctx.online, self.ctx.snapshot()
+        _ = self.ctx.registry, self.ctx.online
+        self.ctx.snapshot().index()
         self.ctx.stop_looking()
         if self.traces is not None:
             self.ctx.replace_online(self.traces.store(self.ctx.online))
@@ -368,10 +370,6 @@ class Serving:
         """A view; whether it is there may be known to everybody who may come in at all."""
         call.is_decided = True
         return self.ctx.snapshot().view(name)
-
-
-def _unwatched() -> AbstractContextManager[Sequence[str]]:
-    return nullcontext(())
 
 
 def _counts(done: OnlineWrite) -> dict[str, int]:
