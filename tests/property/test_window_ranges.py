@@ -10,8 +10,8 @@ from tiffin.windows.ranges import Ranges
 
 
 @given(
-    values=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40),
-    wanted=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=30),
+    values=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=200),
+    wanted=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), max_size=30),
     are_short=st.booleans(),
 )
 @settings(max_examples=300, deadline=None)

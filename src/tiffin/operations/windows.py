@@ -187,7 +187,7 @@ class _Join:
         codes, event = numpy_values(table["__code"]) - block.first, numpy_values(table["__event_us"])
         known = numpy_values(table["__known_us"]) if has_known else None
         order = sorted_order(codes, event, known)
-        stamps = [codes[order], event[order], *(() if known is None else (known[order],))]
+        stamps = [codes.take(order), event.take(order), *(() if known is None else (known.take(order),))]
         order, repeated, tied = self._decide_ties(table, stamps, order)
         if repeated.any():
             order, tied, *stamps = (each[~repeated] for each in (order, tied, *stamps))

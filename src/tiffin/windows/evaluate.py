@@ -252,14 +252,18 @@ def _block(
     for number, each in enumerate(asked):
         alike.setdefault((each.function, each.column, each.dtype, each.condition, each.params), []).append(number)
     columns: list[Any] = [None] * len(asked)
+    # Functions over the same windows share what is known of them together.
+    joined: dict[tuple[Window, ...], Ranges] = {}
     count = len(codes)
     for (function, column, dtype, condition, params), numbers in alike.items():
         aggregate = make_aggregate(function, dtype, dict(params))
         everything = column == ALL_FACTS
         values = pa.array(np.ones(len(facts), np.bool_)) if everything else facts.columns[column]
         chosen = None if condition is None else facts.conditions[condition]
-        together = _concatenated([ranges[asked[number].window] for number in numbers])
-        found = evaluate(aggregate, values, together, chosen)
+        windows = tuple(asked[number].window for number in numbers)
+        if windows not in joined:
+            joined[windows] = _concatenated([ranges[window] for window in windows])
+        found = evaluate(aggregate, values, joined[windows], chosen)
         for position, number in enumerate(numbers):
             columns[number] = found.slice(position * count, count)
     filled, later, tied = (np.zeros(count, np.bool_) for _ in range(3))

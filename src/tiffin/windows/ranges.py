@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-#: Where the facts of all ranges are no more than so many times the facts, each range is looked at by itself.
-_FEW_TIMES = 4
+#: Ranges are looked at one by one where they are so much fewer than the facts, and together have at most so many times
+#: the facts.
+_FEW_RANGES, _FEW_TIMES = 16, 4
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class Ranges:
         prefix = np.empty(len(values) + 1, np.int64)
         prefix[0] = 0
         np.cumsum(values, out=prefix[1:])
-        found: Int64Array = prefix[self.last] - prefix[self.first]
+        # Here and elsewhere on this path ``take``: a quarter faster than brackets.
+        found: Int64Array = prefix.take(self.last)
+        found -= prefix.take(self.first)
         if self.hole_windows is not None:
             np.subtract.at(found, self.hole_windows, values[self.hole_places])
         return found
@@ -63,13 +66,13 @@ class Ranges:
         """(windows,) the smallest of one int64 per fact, undefined for windows without facts; there are no holes.
 
         A range of ``n`` facts is covered by two of the largest power of two that fits; the smallest values over such
-        powers are made one power after the other, so that two arrays are enough. Ranges that overlap little need none.
+        powers are made one power after the other, so that two arrays are enough. A few ranges need none.
         """
         assert self.hole_windows is None
         sizes = self.last - self.first
         found = np.zeros(len(self), np.int64)
         most = _FEW_TIMES * len(values)
-        if int(sizes.sum()) <= most:
+        if _FEW_RANGES * len(self) <= len(values) and int(sizes.sum()) <= most:
             there = np.flatnonzero(sizes > 0)
             ends = np.stack([self.first[there], self.last[there]], axis=1).ravel()
             # From each end to the next one where that is greater, so between ranges, too: much, where they jump about.
