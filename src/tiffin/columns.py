@@ -119,7 +119,7 @@ def taken(column: pa.Array | pa.ChunkedArray, places: NDArray[np.intp]) -> pa.Ar
     if not (pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_timestamp(type_)):
         return single_chunk(column).take(arrow_column(places.astype(np.int64, copy=False)))
     kind = "f" if pa.types.is_floating(type_) else "i"
-    values = numpy_values(column, np.dtype(f"{kind}{type_.bit_width // 8}"))[places]
+    values = numpy_values(column, np.dtype(f"{kind}{type_.bit_width // 8}")).take(places)
     return (
         nullable_column(values, valid_mask(column)[places], type_) if column.null_count else arrow_column(values, type_)
     )

@@ -8,14 +8,18 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from parity.windowed import LIMITS, SPREAD_US, World
-from tiffin import PushMode
+from parity.windowed import LIMITS, SPREAD_US, TIME, World
+from tiffin import Aggregation, Entity, FeatureStore, FeatureView, FileSource, ManualClock, PushMode
+from tiffin.config import RepoConfig
 from tiffin.operations import timelines
+from tiffin.types import ValueType
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +107,20 @@ def test_every_store_serves_what_the_rules_say(section: dict[str, object], tmp_p
     for _ in range(12 if section["type"] == "dynamodb" else 25):
         world.step()
     world.close()
+
+
+def test_no_keys_have_no_values(tmp_path: Path) -> None:
+    facts = {"k": [1], "ts": pa.array([0], TIME), "x": [1.0]}
+    pq.write_table(pa.table(facts), tmp_path / "facts.parquet")
+    source = FileSource(path="facts.parquet", timestamp_field="ts")
+    entity = Entity(name="k", value_type=ValueType.INT64)
+    sums = [Aggregation("x", "sum", name="total"), Aggregation("x", "count", name="times")]
+    config = RepoConfig(project="none", repo_path=tmp_path, online_store={"type": "memory"})
+    with FeatureStore(config=config, clock=ManualClock(0)) as store:
+        store.apply([entity, FeatureView(name="v", entities=[entity], source=source, aggregations=sums)])
+        answer = store.get_online_features(["v"], [])
+        assert answer.to_dict() == {"k": [], "total": [], "times": []}
+        assert answer.to_arrow().num_rows == 0
 
 
 @pytest.mark.deep

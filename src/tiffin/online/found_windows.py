@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 
 from tiffin.columns import nullable_column, single_chunk, valid_mask
 from tiffin.online.found import FieldStatus
-from tiffin.online.timeline import Facts, Timeline, all_tails, has_tiles
-from tiffin.online.windowed import TimelineReader, WindowedFeature, tiles_to_read, values_of_many, visible
+from tiffin.online.timeline import Facts, Timeline, all_tails, has_tiles, tail
+from tiffin.online.windowed import (
+    TimelineReader,
+    WindowedFeature,
+    tail_values,
+    tiles_to_read,
+    values_of_many,
+    visible,
+)
 from tiffin.time import from_us
 from tiffin.types import UnixTimestamp, arrow_type
 
@@ -21,8 +28,8 @@ if TYPE_CHECKING:
 
     from tiffin.planning.online import TimelineRead
 
-#: So many keys are read one by one; the way of many costs about a millisecond, however few they are.
-_FEW_KEYS = 8
+#: So many keys are read one by one; the way of many costs nearly a millisecond, however few they are.
+_FEW_KEYS = 24
 
 
 class FoundTimelines:
@@ -88,18 +95,27 @@ class FoundTimelines:
 
     def values(self) -> list[list[Any]]:
         """For each wanted feature its values as Python objects, ``None`` for null."""
-        return [list(column) for column in self._values]
+        if self._view.is_same and self._is_few:
+            return list(map(list, zip(*self._by_key)))  # noqa: B905 - all are of one length
+        return [list(column) for column in self._columns]
+
+    @property
+    def _is_few(self) -> bool:
+        """Whether keys are read one by one."""
+        return 0 < len(self._rows) <= _FEW_KEYS and self._view.spec.is_plain
 
     @cached_property
-    def _values(self) -> list[list[Any]]:
-        """Computed once, though an answer asks for them and the inputs of functions do, too."""
-        if len(self._rows) > _FEW_KEYS or not self._view.spec.is_plain:
+    def _by_key(self) -> list[list[Any]]:
+        """Per entity row its values; computed once, though an answer asks for them and functions do, too."""
+        return [self._one(place) for place in range(len(self._rows))]
+
+    @cached_property
+    def _columns(self) -> list[list[Any]]:
+        """Computed once, as above."""
+        if not self._is_few:
             return self._from_arrays()
-        by_key = [self._one(place) for place in range(len(self._rows))]
-        if self._view.is_same:
-            return list(map(list, zip(*by_key, strict=True)))
         return [
-            _python(feature, [values[number] for values in by_key])
+            _python(feature, [values[number] for values in self._by_key])
             for number, feature in enumerate(self._view.request.features)
         ]
 
@@ -120,20 +136,21 @@ class FoundTimelines:
         return [None if row is None else self._newest(row) for row in self._rows]
 
     def _newest(self, row: bytes) -> int | None:
-        timeline = Timeline.of(self._view.spec.codec, row)
-        facts = visible(timeline.facts, timeline.latest_us, self._now_us)
+        codec = self._view.spec.codec
+        facts = visible(*tail(codec, row), self._now_us)
         if len(facts):
             return int(facts.event[-1])
-        return timeline.tiles[-1].last_us if timeline.tiles else None
+        return Timeline.of(codec, row).tiles[-1].last_us if has_tiles(row) else None
 
     def _one(self, place: int) -> list[Any]:
         """The values of one entity row, as the aggregates give them."""
         key, row, view = self._keys[place], self._rows[place], self._view
         if key is None:
             return [None] * len(view.request.features)
+        if row is None or not has_tiles(row):
+            return tail_values(view.spec, row, view.request, self._now_us)
         timeline = Timeline.of(view.spec.codec, row)
-        tiles = self._tiles_of(key, timeline) if timeline.tiles else {}
-        return TimelineReader(view.spec, timeline, tiles, self._now_us).values(view.request)
+        return TimelineReader(view.spec, timeline, self._tiles_of(key, timeline), self._now_us).values(view.request)
 
     def _tiles_of(self, key: bytes, timeline: Timeline) -> Mapping[bytes, Facts]:
         rows = {tile.name: self._tiles.get(key + tile.name) for tile in timeline.tiles}

@@ -7,17 +7,15 @@ returns is handed to the store as well, and its rows to ``take_tiles``. Then the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tiffin.contracts.online import ReadRequest
 from tiffin.errors import InputError, NameCollisionError, nearest
 from tiffin.online.found import FoundRows
+from tiffin.online.found_windows import FoundTimelines
 from tiffin.online.keys import encode_keys
 from tiffin.online.response import OnlineResponse
-from tiffin.planning.online import OnlinePlan, TimelineRead, ViewRead
-
-if TYPE_CHECKING:
-    from tiffin.online.found_windows import FoundTimelines
+from tiffin.planning.online import OnlinePlan, ViewRead
 
 EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
@@ -115,7 +113,7 @@ class OnlineRead:
             if isinstance(view, ViewRead):
                 self._found.append(FoundRows(view, part, self._now_us))
                 continue
-            timelines = _found_timelines(view, keys, part, self._now_us)
+            timelines = FoundTimelines(view, keys, part, self._now_us)
             self._found.append(timelines)
             tiles = timelines.tiles()
             if tiles:
@@ -156,15 +154,6 @@ class OnlineRead:
 
         values = ComputedValues(self._plan, self._entities, self._found, self._functions, self._now_us, self._count)
         return OnlineResponse(self._plan, self._entities, self._found, self._now_us, values)
-
-
-def _found_timelines(
-    view: TimelineRead, keys: Sequence[bytes | None], rows: Sequence[bytes | None], now_us: int
-) -> FoundTimelines:
-    # Windows are loaded with the first view that has some.
-    from tiffin.online.found_windows import FoundTimelines
-
-    return FoundTimelines(view, keys, rows, now_us)
 
 
 def _distinct(keys: list[bytes | None]) -> list[bytes]:

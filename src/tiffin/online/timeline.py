@@ -53,6 +53,7 @@ Int64Array = NDArray[np.int64]
 
 _TILE = struct.Struct("<qqqIII16s")
 _COUNTS = struct.Struct("<I4xI")
+_COUNTS_AND_LATEST = struct.Struct("<I4xI24xq")
 _KIND_AT, _TILES_AT, _NO_TILES = 16, slice(24, 28), bytes(4)
 _TEXTS = (String, Json, Uuid, TimeUuid)
 #: Types whose values are read from the bytes as aggregates take them.
@@ -375,10 +376,8 @@ class Timeline:
         """Read it from its row."""
         if row is None:
             return Timeline(codec.nothing)
-        mark, _, count, tiles, listed, deleted, known, coarse, latest = HEAD.unpack_from(row)
-        at = HEAD.size + listed
-        end = at + count * codec.width
-        facts = Facts(codec, np.frombuffer(row, codec.dtype, count, at), row[end:] if codec.has_content else b"")
+        mark, _, _, tiles, _, deleted, known, coarse, _ = HEAD.unpack_from(row)
+        facts, latest = tail(codec, row)
         return cls(facts, _tiles(row, tiles) if tiles else (), (deleted, known), coarse, latest, mark)
 
     def to_bytes(self, mark: bytes) -> bytes:
@@ -452,6 +451,14 @@ def new_marks(count: int) -> list[bytes]:
     """Marks that nobody has made before."""
     data = mark_bytes(count)
     return [data[at : at + MARK_BYTES] for at in range(0, len(data), MARK_BYTES)]
+
+
+def tail(codec: FactCodec, row: bytes) -> tuple[Facts, int]:
+    """The facts that stand in the row of a timeline, and the greatest of their times; without building the timeline."""
+    count, listed, latest = _COUNTS_AND_LATEST.unpack_from(row, COUNT_AT)
+    at = HEAD.size + listed
+    content = row[at + count * codec.width :] if codec.has_content else b""
+    return Facts(codec, np.frombuffer(row, codec.dtype, count, at), content), latest
 
 
 def all_tails(codec: FactCodec, rows: Iterable[bytes]) -> tuple[Facts, Int64Array]:

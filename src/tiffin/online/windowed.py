@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from tiffin.definitions.aggregation import ALL_FACTS
-from tiffin.online.timeline import PLAIN, FactCodec, Facts, Tile, Timeline
+from tiffin.online.timeline import PLAIN, FactCodec, Facts, Tile, Timeline, tail
 from tiffin.types import Bool, Bytes, FeatureType, Float32, Float64, Int32, Int64, String
 from tiffin.windows.aggregate import Aggregate, Order, plain_values
 from tiffin.windows.conditions import Condition, is_true
@@ -180,28 +180,32 @@ class FactReader:
             self._events = self._facts.event.tolist()
         return self._events
 
-    def put_values(
-        self,
-        number: int,
-        wanted: Sequence[tuple[int, int]],
-        ends: Sequence[tuple[int, int]],
-        found: list[Any],
-    ) -> None:
-        """Put values of a part in their places.
+    def ends(self, windows: Sequence[Window], now_us: int) -> list[tuple[int, int]]:
+        """For each window the place of its first fact, and the one after its last."""
+        events = self.events
+        found = []
+        for window in windows:
+            after, until = window.bounds(now_us)
+            found.append((bisect_right(events, after), bisect_right(events, until)))
+        return found
+
+    def values(self, request: WindowRequest, ends: Sequence[tuple[int, int]]) -> list[Any]:
+        """The value of each feature, as its aggregate gives it, where these are all the facts that there are.
 
         Args:
-            number: the part.
-            wanted: pairs of a place in ``found`` and the number of a window.
-            ends: for each window the place of its first fact, and the one after its last.
-            found: the values.
+            request: the features.
+            ends: as ``ends`` finds them for its windows.
         """
-        values, places = self._all(number)
-        value_of = self._spec.aggregates[number].value_of
-        for place, window in wanted:
-            first, last = ends[window]
-            if places is not None:
-                first, last = bisect_left(places, first), bisect_left(places, last)
-            found[place] = value_of(values[first:last])
+        found: list[Any] = [None] * len(request.features)
+        for part, wanted in request.by_part:
+            values, places = self._all(part)
+            value_of = self._spec.aggregates[part].value_of
+            for place, window in wanted:
+                first, last = ends[window]
+                if places is not None:
+                    first, last = bisect_left(places, first), bisect_left(places, last)
+                found[place] = value_of(values[first:last])
+        return found
 
     def state(self, number: int, first: int = 0, last: int | None = None) -> Any:
         """The state of a part over the facts from one place on and before another."""
@@ -291,6 +295,20 @@ def _is_cut(tile: Tile, after_us: int, until_us: int, now_us: int) -> bool:
     return tile.first_us <= after_us or tile.last_us > until_us or tile.latest_us > now_us
 
 
+def tail_values(spec: TimelineSpec, row: bytes | None, request: WindowRequest, now_us: int) -> list[Any]:
+    """The values of the windows of one key whose timeline has no tiles, as ``TimelineReader`` gives them.
+
+    Args:
+        spec: the timelines of the view.
+        row: the key's; ``None`` where there is none.
+        request: the features.
+        now_us: the moment.
+    """
+    codec = spec.codec
+    reader = FactReader(spec, codec.nothing if row is None else visible(*tail(codec, row), now_us))
+    return reader.values(request, reader.ends(request.windows, now_us))
+
+
 class TimelineReader:
     """The values of one key's windows.
 
@@ -314,20 +332,13 @@ class TimelineReader:
 
     def values(self, request: WindowRequest) -> list[Any]:
         """The value of each feature, as its aggregate gives it."""
-        events = self._tail.events
-        ends = [
-            (bisect_right(events, after), bisect_right(events, until))
-            for after, until in (window.bounds(self._now_us) for window in request.windows)
-        ]
+        ends = self._tail.ends(request.windows, self._now_us)
         if self._timeline.tiles:
             return [
                 self._over_tiles(feature.part, feature.window, *ends[number])
                 for feature, number in zip(request.features, request.window_numbers, strict=True)
             ]
-        found: list[Any] = [None] * len(request.features)
-        for part, wanted in request.by_part:
-            self._tail.put_values(part, wanted, ends, found)
-        return found
+        return self._tail.values(request, ends)
 
     def _over_tiles(self, part: int, window: Window, first: int, last: int) -> Any:
         aggregate = self._spec.aggregates[part]

@@ -24,7 +24,7 @@ from tiffin.planning.casting import cast_exactly
 from tiffin.planning.retrieval import TIME_COLUMN, ScanPlan, ViewJoin
 from tiffin.time import MAX_US, MIN_US
 from tiffin.types import arrow_type
-from tiffin.windows.evaluate import Asked, Found, SortedFacts, empty_values, evaluate_sorted, sorted_order
+from tiffin.windows.evaluate import Asked, Found, SortedFacts, empty_values, evaluate_windows, sorted_order
 from tiffin.windows.functions import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class _Join:
         """The values of the rows whose keys are those of a block."""
         facts = self._sorted(block)
         rows = codes[block.rows] - block.first
-        return evaluate_sorted(facts, rows, times_us[block.rows], self.asked, only_known=self.only_known)
+        return evaluate_windows(facts, rows, times_us[block.rows], self.asked, only_known=self.only_known)
 
     def _plan(self, times_us: Int64Array) -> ScanPlan:
         first, last = int(times_us.min()), int(times_us.max())
@@ -187,7 +187,7 @@ class _Join:
         codes, event = numpy_values(table["__code"]) - block.first, numpy_values(table["__event_us"])
         known = numpy_values(table["__known_us"]) if has_known else None
         order = sorted_order(codes, event, known)
-        stamps = [codes[order], event[order], *(() if known is None else (known[order],))]
+        stamps = [codes.take(order), event.take(order), *(() if known is None else (known.take(order),))]
         order, repeated, tied = self._decide_ties(table, stamps, order)
         if repeated.any():
             order, tied, *stamps = (each[~repeated] for each in (order, tied, *stamps))

@@ -67,6 +67,7 @@ class Aggregate(ABC, Generic[S]):
         UnsupportedError: it cannot be computed from values of that type.
 
     Attributes:
+        is_float: whether the column has floats.
         accepts: the types that it can be computed from; ``None`` for all.
         takes_holes: whether ``evaluate`` can leave out facts within a range.
         in_blocks: whether ``evaluate`` needs memory for each fact of each window.
@@ -80,6 +81,7 @@ class Aggregate(ABC, Generic[S]):
 
     def __init__(self, dtype: FeatureType, params: Mapping[str, Any] | None = None) -> None:
         self.dtype = dtype
+        self.is_float = dtype in FLOATS
         self.params = dict(params or {})
         if self.accepts is not None and dtype not in self.accepts:
             listed = ", ".join(repr(each) for each in self.accepts)

@@ -67,7 +67,7 @@ class _Extreme(Aggregate[Any]):
         if not values:
             return None
         best = max if self.is_largest else min
-        return self._of_floats(values, best) if self.dtype in FLOATS else best(values)
+        return self._of_floats(values, best) if self.is_float else best(values)
 
     def _of_floats(self, values: Sequence[float], best: Callable[[Sequence[float]], float]) -> float:
         if math.isnan(sum(values)):  # One of them is, or both infinities are there.
@@ -244,7 +244,7 @@ class CountDistinct(Aggregate[frozenset[Any]]):
 
     def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> frozenset[Any]:
         """The different values."""
-        if self.dtype in FLOATS:
+        if self.is_float:
             return frozenset(order_key(canonical(value)) for value in set(values))
         return frozenset((False, value) for value in set(values))
 
@@ -291,7 +291,7 @@ class TopK(Aggregate[dict[Any, int]]):
 
     def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> dict[Any, int]:
         """How often each value is there."""
-        if self.dtype in FLOATS:
+        if self.is_float:
             return dict(Counter(order_key(canonical(value)) for value in values))
         return {(False, value): count for value, count in Counter(values).items()}
 

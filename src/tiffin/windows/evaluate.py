@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiffin.columns import arrow_column
 from tiffin.definitions.aggregation import ALL_FACTS
 from tiffin.types import FeatureType, arrow_type
 from tiffin.windows.aggregate import evaluate
@@ -203,23 +202,11 @@ def evaluate_windows(
 
     Args:
         facts: the facts of all keys.
-        codes: (rows,) the key of each row.
+        codes: (rows,) the key of each row; rows are sorted by key and time.
         times_us: (rows,) its time.
         asked: what is wanted.
         only_known: facts count only once they are known.
     """
-    order = sorted_order(codes, times_us, None)
-    found = evaluate_sorted(facts, codes[order], times_us[order], asked, only_known=only_known)
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
-    columns = [column.take(arrow_column(back)) for column in found.columns]
-    return Found(columns, found.filled[back], found.known_later[back], found.tied[back])
-
-
-def evaluate_sorted(
-    facts: SortedFacts, codes: Int64Array, times_us: Int64Array, asked: Sequence[Asked], *, only_known: bool
-) -> Found:
-    """The same, for rows that are sorted by key and time."""
     if facts.known_us is not None and bool((facts.known_us <= facts.event_us).all()):
         # Known in time, all of them: the known times have done their part in the order.
         facts = replace(facts, known_us=None)
@@ -265,14 +252,18 @@ def _block(
     for number, each in enumerate(asked):
         alike.setdefault((each.function, each.column, each.dtype, each.condition, each.params), []).append(number)
     columns: list[Any] = [None] * len(asked)
+    # Functions over the same windows share what is known of them together.
+    joined: dict[tuple[Window, ...], Ranges] = {}
     count = len(codes)
     for (function, column, dtype, condition, params), numbers in alike.items():
         aggregate = make_aggregate(function, dtype, dict(params))
         everything = column == ALL_FACTS
         values = pa.array(np.ones(len(facts), np.bool_)) if everything else facts.columns[column]
         chosen = None if condition is None else facts.conditions[condition]
-        together = _concatenated([ranges[asked[number].window] for number in numbers])
-        found = evaluate(aggregate, values, together, chosen)
+        windows = tuple(asked[number].window for number in numbers)
+        if windows not in joined:
+            joined[windows] = _concatenated([ranges[window] for window in windows])
+        found = evaluate(aggregate, values, joined[windows], chosen)
         for position, number in enumerate(numbers):
             columns[number] = found.slice(position * count, count)
     filled, later, tied = (np.zeros(count, np.bool_) for _ in range(3))

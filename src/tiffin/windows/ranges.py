@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+#: Ranges are looked at one by one where they are so much fewer than the facts, and together have at most so many times
+#: the facts.
+_FEW_RANGES, _FEW_TIMES = 16, 4
+
 
 @dataclass(frozen=True)
 class Ranges:
@@ -51,7 +55,9 @@ class Ranges:
         prefix = np.empty(len(values) + 1, np.int64)
         prefix[0] = 0
         np.cumsum(values, out=prefix[1:])
-        found: Int64Array = prefix[self.last] - prefix[self.first]
+        # Here and elsewhere on this path ``take``: a quarter faster than brackets.
+        found: Int64Array = prefix.take(self.last)
+        found -= prefix.take(self.first)
         if self.hole_windows is not None:
             np.subtract.at(found, self.hole_windows, values[self.hole_places])
         return found
@@ -60,12 +66,20 @@ class Ranges:
         """(windows,) the smallest of one int64 per fact, undefined for windows without facts; there are no holes.
 
         A range of ``n`` facts is covered by two of the largest power of two that fits; the smallest values over such
-        powers are made one power after the other, so that two arrays are enough.
+        powers are made one power after the other, so that two arrays are enough. A few ranges need none.
         """
         assert self.hole_windows is None
         sizes = self.last - self.first
-        powers = np.frexp(np.maximum(sizes, 1).astype(np.float64))[1] - 1
         found = np.zeros(len(self), np.int64)
+        most = _FEW_TIMES * len(values)
+        if _FEW_RANGES * len(self) <= len(values) and int(sizes.sum()) <= most:
+            there = np.flatnonzero(sizes > 0)
+            ends = np.stack([self.first[there], self.last[there]], axis=1).ravel()
+            # From each end to the next one where that is greater, so between ranges, too: much, where they jump about.
+            if int(np.maximum(np.diff(ends), 0).sum()) <= most:
+                found[there] = np.minimum.reduceat(np.append(values, 0), ends)[::2]
+                return found
+        powers = np.frexp(np.maximum(sizes, 1).astype(np.float64))[1] - 1
         table = np.asarray(values)
         for power in range(int(powers.max(initial=0)) + 1):
             if power:

@@ -12,7 +12,7 @@ import numpy as np
 from tiffin.columns import arrow_column, nullable_column
 from tiffin.errors import InputError
 from tiffin.types import FeatureType, Float64, Int64
-from tiffin.windows.aggregate import FLOATS, NUMBERS, Aggregate, Order, as_floats, as_ints, where_there
+from tiffin.windows.aggregate import NUMBERS, Aggregate, Order, as_floats, as_ints, where_there
 from tiffin.windows.exact import (
     Exact,
     FloatArray,
@@ -94,11 +94,6 @@ class _OfTotal(Aggregate[Total]):
 
     accepts = NUMBERS
     takes_holes: ClassVar[bool] = True
-
-    @property
-    def is_float(self) -> bool:
-        """Whether the column has floats."""
-        return self.dtype in FLOATS
 
     def initial(self) -> Total:
         """Nothing."""
@@ -254,7 +249,7 @@ class _Variance(Aggregate[Moments]):
 
     def gathered(self, values: Sequence[Any], order_of: Callable[[int], Order]) -> Moments:
         """The values and their squares added up."""
-        if self.dtype not in FLOATS:
+        if not self.is_float:
             return Moments(len(values), Exact(sum(values) << 1074), sum([value * value for value in values]) << 2148)
         units = wholes(values)[0]
         return Moments(len(values), Exact.sum_of(values), sum([unit * unit for unit in units]))
@@ -283,8 +278,7 @@ class _Variance(Aggregate[Moments]):
 
     def evaluate(self, column: pa.Array, ranges: Ranges) -> pa.Array:
         """By differences of prefix sums; window by window for numbers whose squares are not exact in two doubles."""
-        whole = self.dtype not in FLOATS
-        if whole and _largest(as_ints(column)) > 1 << 53:
+        if not self.is_float and _largest(as_ints(column)) > 1 << 53:
             return self._by_places(column, ranges)
         values = as_floats(column)
         finite = np.isfinite(values)
