@@ -32,7 +32,7 @@ from examples.flights.model import fit, score
 from examples.flights.replay import moments_of, replay, time_single_reads
 from examples.flights.show import NEW_YORK, draw, print_result
 from tiffin import FeatureService, FeatureStore, FileLoggingDestination, LoggingConfig, ManualClock
-from tiffin.config import QualityConfig
+from tiffin.config import DriftConfig, QualityConfig
 from tiffin.quality.report import project_report
 from tiffin.quality.verify import Verification
 
@@ -245,7 +245,7 @@ def watch_over(bars: Progress, store: FeatureStore, clock: ManualClock, options:
     """
     task = bars.add_task("Watch the last weeks", total=WEEKS, note="")
     trained = [date(options.day.year, month, 1) for month in (options.day.month - options.months, options.day.month)]
-    drift = [{"view": view, "reference": "..".join(map(str, trained)), "period": "7d"} for view in WATCHED]
+    drift = [DriftConfig(view=view, reference="..".join(map(str, trained)), period="7d") for view in WATCHED]
     watching = store.config.model_copy(update={"quality": QualityConfig(drift=drift)})
     weeks = ManualClock(clock.now_us())
     weeks.advance(-timedelta(weeks=WEEKS))

