@@ -114,6 +114,8 @@ def _run_turn(case: Case, python: Path, answers: _Answers, turn: int) -> Reply:
     what = reply.outcome
     if reply.outcome == "ok":
         what = f"{format_seconds(statistics.median(reply.seconds)):8} {format_measure('peak_bytes', reply.peak_bytes)}"
+        if len(reply.seconds) >= 100:
+            what += f", p99 {format_seconds(statistics.quantiles(reply.seconds, n=100)[98])}"
     print(f"   {case.side:45} {what}  {answers.verdicts.get(case.side, '')}", flush=True)
     return reply
 
